@@ -1,0 +1,12 @@
+//! Knotwork: learned, provably convergent image reconstruction on any GPU.
+//!
+//! Freeform pointwise nonlinearities (continuous piecewise-linear splines on nonuniform knots) inside convex and weakly
+//! convex ridge regularizers, evaluated by WGSL compute shaders through wgpu. See the README for the commands and the
+//! layout.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic"))]
+
+pub mod error;
+pub mod io;
+pub mod spline;
+
+pub use error::{Error, Result};

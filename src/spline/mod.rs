@@ -1,0 +1,1 @@
+//! Continuous piecewise-linear functions on nonuniform knots.
