@@ -1,0 +1,35 @@
+// Pointwise activation of a filter bank's responses, in place:
+//   u[c] <- phi_c(alpha_c u[c]) / alpha_c inside the image, 0 outside, which is what the adjoint's zero padding reads.
+// The derivative is phi_c'(alpha_c u): scaling changes where the knots lie, never the slopes.
+// One invocation per pixel, z = image * CHANNELS + channel. u: (image, channel, row, column).
+#import tile
+#import spline
+
+const CHANNELS: u32 = 1u;
+
+struct Channel {
+    first: u32,       // first entry of its spline in `knots`
+    count: u32,
+    alpha: f32,
+    inverse_alpha: f32,
+}
+
+struct RegionParams {
+    region: Region,
+}
+
+@group(0) @binding(0) var<uniform> params: RegionParams;
+@group(0) @binding(1) var<uniform> knots: array<vec4<f32>, KNOTS>;
+@group(0) @binding(2) var<uniform> channels: array<Channel, CHANNELS>;
+@group(0) @binding(3) var<storage, read_write> u: array<f32>;
+
+@compute @workgroup_size(32, 8)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if (!region_holds(params.region, id.y, id.x)) {
+        return;
+    }
+    let channel = channels[id.z % CHANNELS];
+    let at = region_index(params.region, id.z / CHANNELS, id.z % CHANNELS, id.y, id.x);
+    let value = spline_value(channel.alpha * u[at], channel.first, channel.count) * channel.inverse_alpha;
+    u[at] = select(0.0, value, region_inside(params.region, id.y, id.x));
+}

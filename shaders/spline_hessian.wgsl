@@ -1,0 +1,35 @@
+// Diagonal factor of the Hessian-vector product W'[phi'(alpha W x) * (W v)], in place on the responses of v:
+//   v[c] <- phi_c'(alpha_c u[c]) v[c] inside the image, 0 outside.
+// One invocation per pixel, z = image * CHANNELS + channel. u, v: (image, channel, row, column).
+#import tile
+#import spline
+
+const CHANNELS: u32 = 1u;
+
+struct Channel {
+    first: u32,
+    count: u32,
+    alpha: f32,
+    inverse_alpha: f32,
+}
+
+struct RegionParams {
+    region: Region,
+}
+
+@group(0) @binding(0) var<uniform> params: RegionParams;
+@group(0) @binding(1) var<uniform> knots: array<vec4<f32>, KNOTS>;
+@group(0) @binding(2) var<uniform> channels: array<Channel, CHANNELS>;
+@group(0) @binding(3) var<storage, read> u: array<f32>;
+@group(0) @binding(4) var<storage, read_write> v: array<f32>;
+
+@compute @workgroup_size(32, 8)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if (!region_holds(params.region, id.y, id.x)) {
+        return;
+    }
+    let channel = channels[id.z % CHANNELS];
+    let at = region_index(params.region, id.z / CHANNELS, id.z % CHANNELS, id.y, id.x);
+    let slope = spline_slope(channel.alpha * u[at], channel.first, channel.count);
+    v[at] = select(0.0, slope * v[at], region_inside(params.region, id.y, id.x));
+}

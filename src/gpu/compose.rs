@@ -1,0 +1,279 @@
+//! From shader files to one WGSL text: include-once imports, specialisation constants and loop unrolling.
+//!
+//! Shader files are WGSL but for one line form, `#import name`, which stands for `shaders/lib/name.wgsl` (once, however
+//! often it is named). A kernel is specialised by `const` values: a `const NAME: u32 = 1u;` at module scope of any file
+//! is a default that the caller may replace. A `for` loop behind a comment line `// @unroll N` is written out when its
+//! trip count, which must be a literal or such a constant, is at most `N`: software drivers neither unroll long bodies
+//! nor load a uniform at a varying index cheaply, while with the loop written out every index is a literal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::shaders;
+use crate::{Error, Result};
+
+/// A composed shader and where each of its lines came from.
+#[derive(Clone, Debug)]
+pub struct Composed {
+    /// The kernel's name.
+    pub name: String,
+    /// WGSL without any extension.
+    pub text: String,
+    /// For each line of `text`: file and 1-based line.
+    pub origin: Vec<(String, usize)>,
+}
+
+impl Composed {
+    /// `file:line` of a 1-based line of the composed text.
+    pub fn locate(&self, line: usize) -> String {
+        match self.origin.get(line.wrapping_sub(1)) {
+            Some((file, line)) => format!("{file}:{line}"),
+            None => self.name.clone(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Line {
+    text: String,
+    file: String,
+    number: usize,
+}
+
+/// Composes the kernel `name` with the constants `consts` replacing the defaults in its files.
+///
+/// # Errors
+/// Unknown kernel, import or constant; a malformed `@unroll` loop. Always a defect of this program.
+pub fn compose(name: &str, consts: &[(&str, u32)]) -> Result<Composed> {
+    let source = shaders::kernel(name).ok_or_else(|| Error::Internal(format!("no shader called '{name}'")))?;
+    compose_text(name, source.text, consts)
+}
+
+pub(crate) fn compose_text(name: &str, text: &str, consts: &[(&str, u32)]) -> Result<Composed> {
+    let mut lines = Vec::new();
+    import(name, text, &mut BTreeSet::new(), &mut lines)?;
+    let values = specialise(name, &mut lines, consts)?;
+    let lines = unroll(lines, &values)?;
+    let text = lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>().join("\n");
+    let origin = lines.into_iter().map(|l| (l.file, l.number)).collect();
+    Ok(Composed {
+        name: name.to_owned(),
+        text,
+        origin,
+    })
+}
+
+fn import(file: &str, text: &str, seen: &mut BTreeSet<String>, out: &mut Vec<Line>) -> Result<()> {
+    for (index, line) in text.lines().enumerate() {
+        if let Some(fragment) = line.strip_prefix("#import ") {
+            let fragment = fragment.trim();
+            let source = shaders::library(fragment).ok_or_else(|| {
+                Error::Internal(format!(
+                    "shaders/{file}.wgsl:{}: no shaders/lib/{fragment}.wgsl",
+                    index + 1
+                ))
+            })?;
+            if seen.insert(fragment.to_owned()) {
+                import(source.name, source.text, seen, out)?;
+            }
+        } else {
+            out.push(Line {
+                text: line.to_owned(),
+                file: format!("shaders/{file}.wgsl"),
+                number: index + 1,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the defaults of module-scope `const NAME: u32 = ..;` lines and returns the value of every such constant.
+fn specialise(name: &str, lines: &mut [Line], consts: &[(&str, u32)]) -> Result<BTreeMap<String, u32>> {
+    let mut values = BTreeMap::new();
+    for line in lines.iter_mut() {
+        let Some((constant, default)) = parse_const(&line.text, &values) else {
+            continue;
+        };
+        let value = match consts.iter().find(|(n, _)| *n == constant) {
+            Some(&(_, value)) => value,
+            None => default,
+        };
+        line.text = format!("const {constant}: u32 = {value}u;");
+        values.insert(constant, value);
+    }
+    match consts.iter().find(|(n, _)| !values.contains_key(*n)) {
+        Some((unknown, _)) => Err(Error::Internal(format!("shader '{name}' has no constant '{unknown}'"))),
+        None => Ok(values),
+    }
+}
+
+/// `const NAME: u32 = A + 12u - 1u;` as (NAME, value): sums and differences of literals and constants above it.
+fn parse_const(line: &str, values: &BTreeMap<String, u32>) -> Option<(String, u32)> {
+    let rest = line.strip_prefix("const ")?;
+    let (name, expression) = rest.split_once(": u32 = ")?;
+    let mut total = 0_u32;
+    let mut minus = false;
+    for word in expression.split_once(';')?.0.split_whitespace() {
+        match word {
+            "+" => minus = false,
+            "-" => minus = true,
+            term if minus => total = total.checked_sub(value_of(term, values)?)?,
+            term => total = total.checked_add(value_of(term, values)?)?,
+        }
+    }
+    Some((name.to_owned(), total))
+}
+
+fn unroll(lines: Vec<Line>, values: &BTreeMap<String, u32>) -> Result<Vec<Line>> {
+    let mut out = Vec::with_capacity(lines.len());
+    let mut at = 0;
+    while at < lines.len() {
+        let Some(limit) = lines[at].text.trim().strip_prefix("// @unroll ") else {
+            out.push(lines[at].clone());
+            at += 1;
+            continue;
+        };
+        let place = &lines[at];
+        let malformed = |why: &str| Error::Internal(format!("{}:{}: @unroll: {why}", place.file, place.number));
+        let limit = value_of(limit, values).ok_or_else(|| malformed("the limit is no number or constant"))?;
+        let head = lines.get(at + 1).ok_or_else(|| malformed("no loop behind it"))?;
+        let (variable, count) = parse_for(&head.text, values)
+            .ok_or_else(|| malformed("want `for (var i = 0u; i < COUNT; i++) {` on the next line"))?;
+        let end = closing_brace(&lines, at + 1).ok_or_else(|| malformed("the loop's brace is not closed"))?;
+        let body = unroll(lines[at + 2..end].to_vec(), values)?;
+        if count <= limit {
+            for trip in 0..count {
+                out.push(Line {
+                    text: "{".into(),
+                    ..head.clone()
+                });
+                out.extend(body.iter().map(|l| Line {
+                    text: replace_identifier(&l.text, variable, &format!("{trip}u")),
+                    ..l.clone()
+                }));
+                out.push(Line {
+                    text: "}".into(),
+                    ..lines[end].clone()
+                });
+            }
+        } else {
+            out.push(head.clone());
+            out.extend(body);
+            out.push(lines[end].clone());
+        }
+        at = end + 1;
+    }
+    Ok(out)
+}
+
+fn value_of(text: &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    let text = text.trim();
+    values
+        .get(text)
+        .copied()
+        .or_else(|| text.trim_end_matches('u').parse().ok())
+}
+
+/// `for (var i = 0u; i < N; i++) {` as (i, value of N).
+fn parse_for<'a>(line: &'a str, values: &BTreeMap<String, u32>) -> Option<(&'a str, u32)> {
+    let rest = line.trim().strip_prefix("for (var ")?;
+    let (variable, rest) = rest.split_once(" = 0u; ")?;
+    let rest = rest.strip_prefix(variable)?.strip_prefix(" < ")?;
+    let (count, rest) = rest.split_once("; ")?;
+    let rest = rest.strip_prefix(variable)?;
+    (rest == "++) {").then_some(())?;
+    Some((variable, value_of(count, values)?))
+}
+
+/// Index of the line that closes the block opened at the end of line `start`.
+fn closing_brace(lines: &[Line], start: usize) -> Option<usize> {
+    let mut depth = 0_i64;
+    for (index, line) in lines.iter().enumerate().skip(start) {
+        let code = line.text.split("//").next().unwrap_or_default();
+        depth += code.matches('{').count() as i64 - code.matches('}').count() as i64;
+        if depth == 0 {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// Replaces whole-word occurrences of `name`, leaving member accesses `.name` alone.
+fn replace_identifier(text: &str, name: &str, by: &str) -> String {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (at, _) in text.match_indices(name) {
+        let before = text[..at].chars().next_back();
+        let after = text[at + name.len()..].chars().next();
+        if !before.is_some_and(|c| word(c) || c == '.') && !after.is_some_and(word) {
+            out.push_str(&text[copied..at]);
+            out.push_str(by);
+            copied = at + name.len();
+        }
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(source: &str, consts: &[(&str, u32)]) -> Result<String> {
+        compose_text("test", source, consts).map(|c| c.text)
+    }
+
+    #[test]
+    fn loops_are_written_out_up_to_the_limit_with_whole_words_replaced() {
+        let source = "const N: u32 = 9u;\n// @unroll 2\nfor (var i = 0u; i < N; i++) {\n  x[i] += id.i + idx + ii;\n}";
+        let unrolled = text(source, &[("N", 2)]).unwrap();
+        assert_eq!(
+            unrolled,
+            "const N: u32 = 2u;\n{\n  x[0u] += id.i + idx + ii;\n}\n{\n  x[1u] += id.i + idx + ii;\n}"
+        );
+        let kept = text(source, &[]).unwrap();
+        assert!(kept.contains("for (var i = 0u; i < N; i++) {"), "{kept}");
+        assert!(!kept.contains("@unroll"));
+    }
+
+    #[test]
+    fn nested_loops_unroll_inside_out() {
+        let source = "// @unroll 8\nfor (var i = 0u; i < 2u; i++) {\n// @unroll 8\nfor (var j = 0u; j < 2u; j++) {\na[i][j];\n}\n}";
+        let flat: Vec<_> = text(source, &[])
+            .unwrap()
+            .lines()
+            .filter(|l| l.starts_with('a'))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(flat, ["a[0u][0u];", "a[0u][1u];", "a[1u][0u];", "a[1u][1u];"]);
+    }
+
+    #[test]
+    fn mistakes_name_the_file_and_line() {
+        let unknown = text("const N: u32 = 1u;", &[("M", 1)]).unwrap_err().to_string();
+        assert!(unknown.contains("no constant 'M'"), "{unknown}");
+        let import = text("fn f() {}\n#import nothing", &[]).unwrap_err().to_string();
+        assert!(import.contains("shaders/test.wgsl:2"), "{import}");
+        let shape = text("// @unroll 8\nfor (var i = 1u; i < 2u; i++) {\n}", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(shape.contains("shaders/test.wgsl:1: @unroll"), "{shape}");
+    }
+
+    #[test]
+    fn imports_come_once_and_lines_keep_their_origin() {
+        let composed = compose("spline_hessian", &[]).unwrap();
+        assert_eq!(composed.text.matches("fn spline_segment(").count(), 1);
+        let line = composed
+            .text
+            .lines()
+            .position(|l| l.contains("fn spline_segment("))
+            .unwrap()
+            + 1;
+        assert!(
+            composed.locate(line).starts_with("shaders/lib/spline.wgsl:"),
+            "{}",
+            composed.locate(line)
+        );
+    }
+}

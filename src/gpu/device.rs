@@ -1,0 +1,488 @@
+//! The open device: limits, memory, errors and readback.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use super::adapter::{self, AdapterChoice, AdapterSummary};
+use super::buffer::{Buffer, Charge, Slice};
+use super::compose::compose;
+use super::kernel::{Bound, Kernel};
+use super::params::{ParamTable, ShaderStruct};
+use super::recorder::Recorder;
+use crate::{Error, Result};
+
+/// How to open the device.
+#[derive(Clone, Debug)]
+pub struct GpuOptions {
+    /// Which adapter.
+    pub adapter: AdapterChoice,
+    /// Bounds and loop checks inside shaders. Default: on if `KNOTWORK_SHADER_CHECKS` is set to anything but `0`.
+    pub shader_checks: bool,
+    /// Stay within wgpu's default limits (128 MiB bindings) even where the adapter offers more.
+    pub default_limits: bool,
+    /// How long one wait for the device may take before it counts as hung.
+    pub timeout: Duration,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        Self {
+            adapter: AdapterChoice::Best,
+            shader_checks: std::env::var("KNOTWORK_SHADER_CHECKS").is_ok_and(|v| !v.is_empty() && v != "0"),
+            default_limits: false,
+            timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Seconds spent on the device's side of set-up.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+pub struct Timings {
+    /// Opening the adapter and device.
+    pub open: f64,
+    /// Composing, reflecting and compiling kernels, first launches included.
+    pub compile: f64,
+}
+
+/// Errors that arrive outside of any call: the first one wins and fails every later read.
+#[derive(Debug, Default)]
+struct Faults(Mutex<Option<Fault>>);
+
+#[derive(Debug)]
+enum Fault {
+    OutOfMemory(String),
+    Lost(String),
+    Defect(String),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Faults {
+    fn set(&self, fault: Fault) {
+        lock(&self.0).get_or_insert(fault);
+    }
+
+    fn check(&self) -> Result<()> {
+        match &*lock(&self.0) {
+            None => Ok(()),
+            Some(Fault::OutOfMemory(what)) => Err(Error::OutOfMemory(what.clone())),
+            Some(Fault::Lost(what)) => Err(Error::DeviceLost(what.clone())),
+            Some(Fault::Defect(what)) => Err(Error::Internal(what.clone())),
+        }
+    }
+}
+
+fn fault_of(error: wgpu::Error, label: &str) -> Fault {
+    let first_line = |text: String| {
+        text.lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ")
+    };
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory(format!("out of device memory ({label})")),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Fault::Defect(first_line(description))
+        }
+    }
+}
+
+/// An open device. Everything the crate does on a GPU goes through one of these.
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    summary: AdapterSummary,
+    options: GpuOptions,
+    limits: wgpu::Limits,
+    faults: Arc<Faults>,
+    kernels: Mutex<HashMap<(String, Vec<(String, u32)>), Arc<Kernel>>>,
+    recording: AtomicI64,
+    allocated: Arc<AtomicU64>,
+    peak: AtomicU64,
+    budget: Option<u64>,
+    timings: Mutex<Timings>,
+}
+
+impl Gpu {
+    /// Opens the adapter that `options` ask for, with wgpu's default limits; only buffer and binding sizes are raised
+    /// to what the adapter offers.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] if none fits or the device cannot be opened.
+    pub fn open(options: GpuOptions) -> Result<Self> {
+        let start = Instant::now();
+        let (index, adapter) = adapter::choose(&options.adapter)?;
+        let summary = AdapterSummary::new(index, &adapter.get_info());
+        let offered = adapter.limits();
+        let mut limits = wgpu::Limits::default();
+        if !options.default_limits {
+            limits.max_buffer_size = limits.max_buffer_size.max(offered.max_buffer_size);
+            limits.max_storage_buffer_binding_size = limits
+                .max_storage_buffer_binding_size
+                .max(offered.max_storage_buffer_binding_size);
+        }
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("knotwork"),
+            required_limits: limits.clone(),
+            ..Default::default()
+        }))
+        .map_err(|e| {
+            Error::NoAdapter(format!(
+                "cannot open adapter {summary}: {e}; choose another with --adapter"
+            ))
+        })?;
+        let faults = Arc::new(Faults::default());
+        let sink = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |e| sink.set(fault_of(e, "device"))));
+        let sink = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                sink.set(Fault::Lost(format!(
+                    "the device was lost ({}); run again, or use a smaller image",
+                    message.trim()
+                )));
+            }
+        });
+        log::info!("adapter {summary}, driver {}", summary.driver);
+        if summary.software {
+            log::warn!("no GPU in use: {} is a software driver; expect CPU speed", summary.name);
+        }
+        let budget = summary.software.then(available_memory).flatten();
+        let timings = Timings {
+            open: start.elapsed().as_secs_f64(),
+            compile: 0.0,
+        };
+        Ok(Self {
+            device,
+            queue,
+            summary,
+            options,
+            limits,
+            faults,
+            kernels: Mutex::default(),
+            recording: AtomicI64::new(0),
+            allocated: Arc::default(),
+            peak: AtomicU64::new(0),
+            budget,
+            timings: Mutex::new(timings),
+        })
+    }
+
+    /// The adapter in use.
+    pub fn adapter(&self) -> &AdapterSummary {
+        &self.summary
+    }
+
+    /// The options the device was opened with.
+    pub fn options(&self) -> &GpuOptions {
+        &self.options
+    }
+
+    /// The limits granted.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.limits
+    }
+
+    /// Seconds spent opening and compiling so far.
+    pub fn timings(&self) -> Timings {
+        *lock(&self.timings)
+    }
+
+    /// The most bytes of device memory that were allocated at once.
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    pub(super) fn recording(&self, change: i64) {
+        self.recording.fetch_add(change, Ordering::Relaxed);
+    }
+
+    pub(super) fn report(&self, defect: String) {
+        self.faults.set(Fault::Defect(defect));
+    }
+
+    /// Runs device calls that return invalid objects instead of errors, and turns what they report into a value.
+    pub(super) fn scoped<T>(&self, label: &str, make: impl FnOnce(&wgpu::Device) -> T) -> Result<T> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = make(&self.device);
+        let errors = [
+            pollster::block_on(validation.pop()),
+            pollster::block_on(internal.pop()),
+            pollster::block_on(memory.pop()),
+        ];
+        match errors.into_iter().flatten().next() {
+            None => Ok(made),
+            Some(error) => {
+                let faults = Faults::default();
+                faults.set(fault_of(error, label));
+                faults.check().map(|()| made)
+            }
+        }
+    }
+
+    /// The kernel `name` specialised by `consts`, compiled once per device.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a defect in the shader, [`Error::OutOfMemory`] if the driver says so.
+    pub fn kernel(&self, name: &str, consts: &[(&str, u32)]) -> Result<Arc<Kernel>> {
+        let key = (
+            name.to_owned(),
+            consts.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect(),
+        );
+        if let Some(kernel) = lock(&self.kernels).get(&key) {
+            return Ok(Arc::clone(kernel));
+        }
+        let start = Instant::now();
+        let kernel = Arc::new(Kernel::new(self, &compose(name, consts)?)?);
+        lock(&self.timings).compile += start.elapsed().as_secs_f64();
+        lock(&self.kernels).insert(key, Arc::clone(&kernel));
+        Ok(kernel)
+    }
+
+    /// Launches one workgroup of each kernel and waits. Drivers finish compilation at the first launch; doing it here
+    /// keeps it out of the timed work. The kernels write rubbish into what they are bound to: call before filling it.
+    ///
+    /// # Errors
+    /// Whatever the launches raise.
+    pub fn warm_up<'a>(&self, kernels: impl IntoIterator<Item = &'a Bound>) -> Result<()> {
+        let start = Instant::now();
+        let mut recorder = self.record();
+        for bound in kernels {
+            recorder.dispatch(bound, [1, 1, 1], 0);
+        }
+        recorder.submit();
+        self.wait()?;
+        lock(&self.timings).compile += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    pub(super) fn check_binding(&self, bytes: u64) -> Result<()> {
+        let limit = self.limits.max_storage_buffer_binding_size;
+        if bytes > limit {
+            return Err(Error::OutOfMemory(format!(
+                "an array of {} MiB is larger than this adapter binds at once ({} MiB); use a smaller image or crop",
+                bytes >> 20,
+                limit >> 20
+            )));
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
+        let limit = self.limits.max_buffer_size;
+        if bytes > limit {
+            return Err(Error::OutOfMemory(format!(
+                "'{label}' needs {} MiB in one buffer, this adapter allows {} MiB; use a smaller image or crop",
+                bytes >> 20,
+                limit >> 20
+            )));
+        }
+        let total = self.allocated.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let charge = Charge {
+            account: Arc::clone(&self.allocated),
+            bytes,
+        };
+        self.peak.fetch_max(total, Ordering::Relaxed);
+        // A software driver never reports exhaustion, it dies: keep an own account.
+        if let Some(budget) = self.budget.filter(|b| total > *b) {
+            return Err(Error::OutOfMemory(format!(
+                "'{label}': {} MiB asked for in all, {} MiB of memory are free; use a smaller image or crop",
+                total >> 20,
+                budget >> 20
+            )));
+        }
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage,
+            mapped_at_creation: false,
+        };
+        let raw = self.scoped(label, |device| device.create_buffer(&descriptor))?;
+        Ok(Buffer {
+            raw,
+            bytes,
+            _charge: charge,
+        })
+    }
+
+    /// Zeroed device memory for `len` 4-byte elements.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn buffer(&self, label: &str, len: usize) -> Result<Buffer> {
+        let bytes = (len as u64 * 4).max(4);
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.allocate(label, bytes, usage)
+    }
+
+    /// Device memory filled with `data`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn upload<T: bytemuck::Pod>(&self, label: &str, data: &[T]) -> Result<Buffer> {
+        let buffer = self.buffer(label, size_of_val(data) / 4)?;
+        self.write(&buffer, data)?;
+        Ok(buffer)
+    }
+
+    /// Memory for `var<uniform>`, filled with `data` (padded to 16 bytes).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] beyond the 64 KiB that every adapter offers.
+    pub fn uniform<T: bytemuck::Pod>(&self, label: &str, data: &[T]) -> Result<Buffer> {
+        let mut bytes: Vec<u8> = bytemuck::cast_slice(data).to_vec();
+        bytes.resize(bytes.len().next_multiple_of(16).max(16), 0);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.allocate(label, bytes.len() as u64, usage)?;
+        self.write(&buffer, &bytes)?;
+        Ok(buffer)
+    }
+
+    /// A table of parameter structs, one per dispatch that will name it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn params<P: ShaderStruct>(&self, entries: &[P]) -> Result<ParamTable<P>> {
+        let stride = size_of::<P>().next_multiple_of(self.limits.min_uniform_buffer_offset_alignment as usize);
+        let mut bytes = vec![0_u8; stride * entries.len().max(1)];
+        for (slot, entry) in bytes.chunks_exact_mut(stride).zip(entries) {
+            slot[..size_of::<P>()].copy_from_slice(bytemuck::bytes_of(entry));
+        }
+        let buffer = self.uniform(P::NAME, &bytes)?;
+        Ok(ParamTable {
+            buffer,
+            stride: stride as u32,
+            count: entries.len() as u32,
+            marker: PhantomData,
+        })
+    }
+
+    /// Overwrites the front of `buffer`; reaches the device before anything submitted later.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if a recorder holds unsubmitted work, which would see the new data too, or on overrun.
+    pub fn write<T: bytemuck::Pod>(&self, buffer: &Buffer, data: &[T]) -> Result<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        if self.recording.load(Ordering::Relaxed) != 0 {
+            return Err(Error::Internal(
+                "write to the device while dispatches wait to be submitted".into(),
+            ));
+        }
+        if bytes.len() as u64 > buffer.bytes {
+            return Err(Error::Internal(format!(
+                "{} bytes do not fit a buffer of {}",
+                bytes.len(),
+                buffer.bytes
+            )));
+        }
+        self.scoped("write", |_| self.queue.write_buffer(&buffer.raw, 0, bytes))
+    }
+
+    /// A new recorder.
+    pub fn record(&self) -> Recorder<'_> {
+        Recorder::new(self)
+    }
+
+    /// Host-visible memory for `len` elements that a recorder can copy to again and again.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn readback(&self, len: usize) -> Result<Readback> {
+        let bytes = len as u64 * 4;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        Ok(Readback(self.allocate("readback", bytes, usage)?))
+    }
+
+    /// Waits for everything submitted.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] after the timeout or a loss, and any error that arrived since the last wait.
+    pub fn wait(&self) -> Result<()> {
+        let wait = wgpu::PollType::Wait {
+            submission_index: None,
+            timeout: Some(self.options.timeout),
+        };
+        let outcome = self.device.poll(wait);
+        self.faults.check()?;
+        outcome.map(|_| ()).map_err(|e| match e {
+            wgpu::PollError::Timeout => Error::DeviceLost(format!(
+                "the device did not answer within {} s; it may hang, or the image is too large for it (--timeout raises the limit)",
+                self.options.timeout.as_secs()
+            )),
+            other => Error::Internal(other.to_string()),
+        })
+    }
+
+    /// Waits for everything submitted and reads what a recorder copied to `readback`.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`]: a failed batch fails the read instead of returning stale bytes.
+    pub fn fetch<T: bytemuck::Pod>(&self, readback: &Readback) -> Result<Vec<T>> {
+        let (send, receive) = mpsc::channel();
+        readback.0.raw.map_async(wgpu::MapMode::Read, .., move |outcome| {
+            // The receiver lives until the wait below is over; a failed send has nobody to tell.
+            let _ = send.send(outcome);
+        });
+        self.wait()?;
+        match receive.try_recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(Error::DeviceLost(format!("cannot read from the device: {e}"))),
+            Err(_) => {
+                return Err(Error::DeviceLost(
+                    "the device finished without mapping its result".into(),
+                ));
+            }
+        }
+        let view = readback
+            .0
+            .raw
+            .get_mapped_range(..)
+            .map_err(|e| Error::Internal(e.to_string()))?;
+        let mut data = vec![T::zeroed(); view.len() / size_of::<T>()];
+        bytemuck::cast_slice_mut::<T, u8>(&mut data).copy_from_slice(&view);
+        drop(view);
+        readback.0.raw.unmap();
+        Ok(data)
+    }
+
+    /// Reads memory back: submits a copy, waits, maps.
+    ///
+    /// # Errors
+    /// As [`Gpu::fetch`].
+    pub fn read<'a, T: bytemuck::Pod>(&self, memory: impl Into<Slice<'a>>) -> Result<Vec<T>> {
+        let slice = memory.into();
+        let readback = self.readback((slice.bytes / 4) as usize)?;
+        let mut recorder = self.record();
+        recorder.copy_out(slice, &readback);
+        recorder.submit();
+        self.fetch(&readback)
+    }
+}
+
+/// Host-visible memory made by [`Gpu::readback`].
+#[derive(Debug)]
+pub struct Readback(pub(super) Buffer);
+
+/// Bytes of memory that the system could give out, where it says so.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}

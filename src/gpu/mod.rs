@@ -1,0 +1,22 @@
+//! The device layer: adapter choice, kernels reflected from WGSL, buffers, recording and readback.
+//!
+//! Knows nothing of images or splines. A caller makes one [`Gpu`], asks it for [`Kernel`]s and [`Buffer`]s at set-up,
+//! records dispatches with a [`Recorder`] (which never blocks) and meets the device again only in [`Gpu::read`], where
+//! every error that happened in between surfaces as one value.
+
+mod adapter;
+mod buffer;
+mod compose;
+mod device;
+mod kernel;
+mod params;
+mod recorder;
+pub mod shaders;
+
+pub use adapter::{AdapterChoice, AdapterSummary, list_adapters};
+pub use buffer::{Buffer, Slice};
+pub use compose::{Composed, compose};
+pub use device::{Gpu, GpuOptions, Readback, Timings};
+pub use kernel::{Binding, BindingKind, Bound, Kernel, Reflected, reflect};
+pub use params::{ParamTable, ShaderStruct};
+pub use recorder::Recorder;

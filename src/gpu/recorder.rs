@@ -1,0 +1,113 @@
+//! Recording of dispatches; nothing here blocks or allocates device memory.
+
+use super::buffer::Slice;
+use super::device::{Gpu, Readback};
+use super::kernel::Bound;
+
+/// Dispatches are handed to the device in batches of this many, so that it never waits for the host to finish recording
+/// a long list and no single submission grows long enough for a driver's hang detection.
+const DISPATCHES_PER_SUBMIT: usize = 64;
+
+/// Collects dispatches and copies in order and submits them. Errors surface at the next read.
+pub struct Recorder<'g> {
+    gpu: &'g Gpu,
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    pending: usize,
+}
+
+impl<'g> Recorder<'g> {
+    pub(super) fn new(gpu: &'g Gpu) -> Self {
+        Self {
+            gpu,
+            encoder: None,
+            pass: None,
+            pending: 0,
+        }
+    }
+
+    fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        let gpu = self.gpu;
+        self.encoder.get_or_insert_with(|| {
+            gpu.recording(1);
+            gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor {
+                label: Some("recorder"),
+            })
+        })
+    }
+
+    /// Records `groups` workgroups of a bound kernel with entry `entry` of its parameter table (0 if it has none).
+    /// A dispatch without any group is left out.
+    pub fn dispatch(&mut self, bound: &Bound, groups: [u32; 3], entry: usize) {
+        if groups.contains(&0) {
+            return;
+        }
+        let limit = self.gpu.limits().max_compute_workgroups_per_dimension;
+        if groups.iter().any(|&g| g > limit) || entry >= bound.entries as usize {
+            // Both are defects of the caller; the next read reports them instead of stale results.
+            self.gpu.report(format!(
+                "kernel '{}': {groups:?} groups or parameter entry {entry} out of range",
+                bound.name
+            ));
+            return;
+        }
+        let mut pass = match self.pass.take() {
+            Some(pass) => pass,
+            None => self
+                .encoder()
+                .begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some("recorder"),
+                    timestamp_writes: None,
+                })
+                .forget_lifetime(),
+        };
+        pass.set_pipeline(&bound.pipeline);
+        match bound.stride {
+            Some(stride) => pass.set_bind_group(0, &bound.group, &[stride * entry as u32]),
+            None => pass.set_bind_group(0, &bound.group, &[]),
+        }
+        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+        self.pass = Some(pass);
+        self.pending += 1;
+        if self.pending >= DISPATCHES_PER_SUBMIT {
+            self.submit();
+        }
+    }
+
+    /// Records a copy of `slice` to where the host will read it.
+    pub fn copy_out(&mut self, slice: Slice<'_>, readback: &Readback) {
+        self.pass = None;
+        self.encoder()
+            .copy_buffer_to_buffer(&slice.buffer.raw, slice.offset, &readback.0.raw, 0, Some(slice.bytes));
+        self.pending += 1;
+    }
+
+    /// Records a copy between buffers.
+    pub fn copy(&mut self, from: Slice<'_>, to: Slice<'_>) {
+        self.pass = None;
+        self.encoder().copy_buffer_to_buffer(
+            &from.buffer.raw,
+            from.offset,
+            &to.buffer.raw,
+            to.offset,
+            Some(from.bytes),
+        );
+        self.pending += 1;
+    }
+
+    /// Hands everything recorded so far to the device and returns at once.
+    pub fn submit(&mut self) {
+        self.pass = None;
+        self.pending = 0;
+        if let Some(encoder) = self.encoder.take() {
+            self.gpu.queue().submit([encoder.finish()]);
+            self.gpu.recording(-1);
+        }
+    }
+}
+
+impl Drop for Recorder<'_> {
+    fn drop(&mut self) {
+        self.submit();
+    }
+}

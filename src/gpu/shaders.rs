@@ -1,0 +1,44 @@
+//! The table of shader sources. A new kernel is one file in `shaders/` and one line here.
+
+/// A kernel: its name (the file stem) and its source.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// File stem, also the name by which kernels are asked for.
+    pub name: &'static str,
+    /// The WGSL text, with `#import` lines.
+    pub text: &'static str,
+}
+
+macro_rules! sources {
+    ($($name:literal),* $(,)?) => {
+        &[$(Source { name: $name, text: include_str!(concat!("../../shaders/", $name, ".wgsl")) }),*]
+    };
+}
+
+/// Kernels: one entry point `main` each.
+pub const KERNELS: &[Source] = sources![
+    "agd_control",
+    "agd_extrapolate",
+    "agd_step",
+    "conv",
+    "inner_product",
+    "normalise",
+    "spline_activation",
+    "spline_energy",
+    "spline_hessian",
+    "sum_partials",
+    "tile_load",
+];
+
+/// Importable fragments: no entry point, no binding.
+pub const LIBRARY: &[Source] = sources!["lib/agd", "lib/reduce", "lib/spline", "lib/tile"];
+
+/// The kernel source called `name`.
+pub fn kernel(name: &str) -> Option<&'static Source> {
+    KERNELS.iter().find(|s| s.name == name)
+}
+
+/// The library fragment called `name` (without `lib/`).
+pub fn library(name: &str) -> Option<&'static Source> {
+    LIBRARY.iter().find(|s| s.name.strip_prefix("lib/") == Some(name))
+}

@@ -1,0 +1,143 @@
+//! Lints of every shader and of every parameter struct; needs no device. All violations are reported at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use knotwork::filters::ConvParams;
+use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
+use knotwork::model::device::{EnergyParams, LoadParams, RegionParams};
+use knotwork::reduce::{NormaliseParams, SumParams, TotalParams};
+use knotwork::solver::agd::{AgdParams, AgdState};
+
+/// Specialisations to lint besides the defaults: (kernel, constants).
+const VARIANTS: &[(&str, &[(&str, u32)])] = &[
+    ("conv", &[("K", 7), ("CI", 2), ("CO", 3), ("BLOCKS", 1), ("ROWS", 4), ("COLS", 2)]),
+    ("conv", &[("K", 5), ("CI", 1), ("CO", 8), ("BLOCKS", 60), ("ROWS", 4), ("COLS", 2)]),
+    ("conv", &[("K", 1), ("CI", 1), ("CO", 1), ("BLOCKS", 1), ("ROWS", 1), ("COLS", 1)]),
+    ("spline_activation", &[("KNOTS", 4096), ("SEARCH_STEPS", 12), ("CHANNELS", 60)]),
+];
+
+fn cases() -> Vec<(&'static str, &'static [(&'static str, u32)])> {
+    let defaults = shaders::KERNELS.iter().map(|s| (s.name, &[] as &[(&str, u32)]));
+    defaults.chain(VARIANTS.iter().copied()).collect()
+}
+
+#[test]
+fn every_shader_is_valid_and_within_the_default_limits() {
+    let mut complaints = Vec::new();
+    for (name, consts) in cases() {
+        let composed = compose(name, consts).unwrap();
+        let (module, info, bindings) = match reflect(&composed) {
+            Ok(reflected) => reflected,
+            Err(e) => {
+                complaints.push(format!("{name} {consts:?}: {e}"));
+                continue;
+            }
+        };
+        let mut complain = |what: String| complaints.push(format!("{name} {consts:?}: {what}"));
+        let entry = &module.entry_points[0];
+        let invocations: u32 = entry.workgroup_size.iter().product();
+        if invocations > 256 {
+            complain(format!("{invocations} invocations per workgroup"));
+        }
+        let storage = bindings.iter().filter(|b| matches!(b.kind, BindingKind::Read | BindingKind::ReadWrite)).count();
+        if storage > 8 {
+            complain(format!("{storage} storage buffers"));
+        }
+        if bindings.iter().any(|b| matches!(b.kind, BindingKind::Uniform | BindingKind::Params) && b.min_bytes > 65536) {
+            complain("a uniform above 64 KiB".into());
+        }
+        let uses = info.get_entry_point(0);
+        let workgroup: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(h, v)| v.space == naga::AddressSpace::WorkGroup && !uses[*h].is_empty())
+            .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16))
+            .sum();
+        if workgroup > 16384 {
+            complain(format!("{workgroup} bytes of workgroup memory"));
+        }
+        // Passing &array[i] to a function panics in naga's SPIR-V writer (wgpu#7315).
+        for (_, function) in module.functions.iter() {
+            for argument in &function.arguments {
+                if let naga::TypeInner::Pointer { .. } | naga::TypeInner::ValuePointer { .. } = module.types[argument.ty].inner {
+                    complain(format!("function {:?} takes a pointer", function.name));
+                }
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_table_lists_every_file_and_every_file_opens_with_prose() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let stems = |folder: &Path, prefix: &str| -> BTreeSet<String> {
+        std::fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "wgsl"))
+            .map(|p| format!("{prefix}{}", p.file_stem().unwrap().to_str().unwrap()))
+            .collect()
+    };
+    let listed = |table: &[shaders::Source]| table.iter().map(|s| s.name.to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(stems(&root, ""), listed(shaders::KERNELS));
+    assert_eq!(stems(&root.join("lib"), "lib/"), listed(shaders::LIBRARY));
+    for source in shaders::KERNELS.iter().chain(shaders::LIBRARY) {
+        assert!(source.text.starts_with("// "), "{} has no opening comment", source.name);
+    }
+    for source in shaders::LIBRARY {
+        assert!(!source.text.contains("\n@group") && !source.text.contains("\n@compute"), "{} binds", source.name);
+    }
+}
+
+/// Compares a host struct with the WGSL struct of the same name in `kernel`, member by member.
+fn mismatches<P: ShaderStruct>(kernel: &str) -> Vec<String> {
+    let (module, _, _) = reflect(&compose(kernel, &[]).unwrap()).unwrap();
+    let found = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(P::NAME));
+    let Some((_, ty)) = found else { return vec![format!("{kernel} has no struct {}", P::NAME)] };
+    let naga::TypeInner::Struct { members, span } = &ty.inner else { return vec![format!("{} is no struct", P::NAME)] };
+    let mut theirs = Vec::new();
+    for member in members {
+        let name = member.name.clone().unwrap();
+        match &module.types[member.ty].inner {
+            // A nested struct is flattened on the host: one list of scalars on both sides.
+            naga::TypeInner::Struct { members, .. } => theirs.extend(
+                members.iter().map(|m| (m.name.clone().unwrap(), member.offset + m.offset)),
+            ),
+            _ => theirs.push((name, member.offset)),
+        }
+    }
+    let scalars = |list: Vec<(String, u32)>| list.into_iter().filter(|(n, _)| !n.starts_with("pad")).collect::<Vec<_>>();
+    let ours = P::members().into_iter().map(|(n, o)| (n.to_owned(), o as u32)).collect::<Vec<_>>();
+    let mut wrong = Vec::new();
+    if *span as usize != size_of::<P>() {
+        wrong.push(format!("{kernel}: {} spans {span} bytes in WGSL, {} on the host", P::NAME, size_of::<P>()));
+    }
+    let (theirs, ours) = (scalars(theirs), scalars(ours));
+    if theirs != ours {
+        wrong.push(format!("{kernel}: {} differs: WGSL {theirs:?}, host {ours:?}", P::NAME));
+    }
+    wrong
+}
+
+#[test]
+fn host_parameter_structs_match_the_shaders() {
+    let wrong: Vec<_> = [
+        mismatches::<ConvParams>("conv"),
+        mismatches::<LoadParams>("tile_load"),
+        mismatches::<RegionParams>("spline_activation"),
+        mismatches::<RegionParams>("spline_hessian"),
+        mismatches::<EnergyParams>("spline_energy"),
+        mismatches::<SumParams>("inner_product"),
+        mismatches::<TotalParams>("sum_partials"),
+        mismatches::<NormaliseParams>("normalise"),
+        mismatches::<AgdParams>("agd_step"),
+        mismatches::<AgdParams>("agd_control"),
+        mismatches::<AgdParams>("agd_extrapolate"),
+        mismatches::<AgdState>("agd_control"),
+    ]
+    .concat();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
