@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Result of every fallible operation of the crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, grouped by who can mend it. The message is one line that names the object and the remedy.
 #[derive(Debug, thiserror::Error)]

@@ -9,8 +9,11 @@
 )]
 
 pub mod error;
+pub mod filters;
 pub mod gpu;
 pub mod io;
+pub mod model;
+pub mod solver;
 pub mod spline;
 
 pub use error::{Error, Result};

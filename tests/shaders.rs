@@ -4,18 +4,30 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use knotwork::filters::ConvParams;
+use knotwork::filters::{ConvParams, Region};
+use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams, RegionParams};
-use knotwork::reduce::{NormaliseParams, SumParams, TotalParams};
-use knotwork::solver::agd::{AgdParams, AgdState};
+use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
-    ("conv", &[("K", 7), ("CI", 2), ("CO", 3), ("BLOCKS", 1), ("ROWS", 4), ("COLS", 2)]),
-    ("conv", &[("K", 5), ("CI", 1), ("CO", 8), ("BLOCKS", 60), ("ROWS", 4), ("COLS", 2)]),
-    ("conv", &[("K", 1), ("CI", 1), ("CO", 1), ("BLOCKS", 1), ("ROWS", 1), ("COLS", 1)]),
-    ("spline_activation", &[("KNOTS", 4096), ("SEARCH_STEPS", 12), ("CHANNELS", 60)]),
+    (
+        "conv",
+        &[("K", 7), ("CI", 2), ("CO", 3), ("BLOCKS", 1), ("ROWS", 4), ("COLS", 2)],
+    ),
+    (
+        "conv",
+        &[("K", 5), ("CI", 1), ("CO", 8), ("BLOCKS", 60), ("ROWS", 4), ("COLS", 2)],
+    ),
+    (
+        "conv",
+        &[("K", 1), ("CI", 1), ("CO", 1), ("BLOCKS", 1), ("ROWS", 1), ("COLS", 1)],
+    ),
+    (
+        "spline_activation",
+        &[("KNOTS", 4096), ("SEARCH_STEPS", 12), ("CHANNELS", 60)],
+    ),
 ];
 
 fn cases() -> Vec<(&'static str, &'static [(&'static str, u32)])> {
@@ -41,11 +53,17 @@ fn every_shader_is_valid_and_within_the_default_limits() {
         if invocations > 256 {
             complain(format!("{invocations} invocations per workgroup"));
         }
-        let storage = bindings.iter().filter(|b| matches!(b.kind, BindingKind::Read | BindingKind::ReadWrite)).count();
+        let storage = bindings
+            .iter()
+            .filter(|b| matches!(b.kind, BindingKind::Read | BindingKind::ReadWrite))
+            .count();
         if storage > 8 {
             complain(format!("{storage} storage buffers"));
         }
-        if bindings.iter().any(|b| matches!(b.kind, BindingKind::Uniform | BindingKind::Params) && b.min_bytes > 65536) {
+        if bindings
+            .iter()
+            .any(|b| matches!(b.kind, BindingKind::Uniform | BindingKind::Params) && b.min_bytes > 65536)
+        {
             complain("a uniform above 64 KiB".into());
         }
         let uses = info.get_entry_point(0);
@@ -61,7 +79,9 @@ fn every_shader_is_valid_and_within_the_default_limits() {
         // Passing &array[i] to a function panics in naga's SPIR-V writer (wgpu#7315).
         for (_, function) in module.functions.iter() {
             for argument in &function.arguments {
-                if let naga::TypeInner::Pointer { .. } | naga::TypeInner::ValuePointer { .. } = module.types[argument.ty].inner {
+                if let naga::TypeInner::Pointer { .. } | naga::TypeInner::ValuePointer { .. } =
+                    module.types[argument.ty].inner
+                {
                     complain(format!("function {:?} takes a pointer", function.name));
                 }
             }
@@ -88,7 +108,11 @@ fn the_table_lists_every_file_and_every_file_opens_with_prose() {
         assert!(source.text.starts_with("// "), "{} has no opening comment", source.name);
     }
     for source in shaders::LIBRARY {
-        assert!(!source.text.contains("\n@group") && !source.text.contains("\n@compute"), "{} binds", source.name);
+        assert!(
+            !source.text.contains("\n@group") && !source.text.contains("\n@compute"),
+            "{} binds",
+            source.name
+        );
     }
 }
 
@@ -96,24 +120,32 @@ fn the_table_lists_every_file_and_every_file_opens_with_prose() {
 fn mismatches<P: ShaderStruct>(kernel: &str) -> Vec<String> {
     let (module, _, _) = reflect(&compose(kernel, &[]).unwrap()).unwrap();
     let found = module.types.iter().find(|(_, t)| t.name.as_deref() == Some(P::NAME));
-    let Some((_, ty)) = found else { return vec![format!("{kernel} has no struct {}", P::NAME)] };
-    let naga::TypeInner::Struct { members, span } = &ty.inner else { return vec![format!("{} is no struct", P::NAME)] };
-    let mut theirs = Vec::new();
-    for member in members {
-        let name = member.name.clone().unwrap();
-        match &module.types[member.ty].inner {
-            // A nested struct is flattened on the host: one list of scalars on both sides.
-            naga::TypeInner::Struct { members, .. } => theirs.extend(
-                members.iter().map(|m| (m.name.clone().unwrap(), member.offset + m.offset)),
-            ),
-            _ => theirs.push((name, member.offset)),
-        }
-    }
-    let scalars = |list: Vec<(String, u32)>| list.into_iter().filter(|(n, _)| !n.starts_with("pad")).collect::<Vec<_>>();
-    let ours = P::members().into_iter().map(|(n, o)| (n.to_owned(), o as u32)).collect::<Vec<_>>();
+    let Some((_, ty)) = found else {
+        return vec![format!("{kernel} has no struct {}", P::NAME)];
+    };
+    let naga::TypeInner::Struct { members, span } = &ty.inner else {
+        return vec![format!("{} is no struct", P::NAME)];
+    };
+    let theirs = members
+        .iter()
+        .map(|m| (m.name.clone().unwrap(), m.offset))
+        .collect::<Vec<_>>();
+    let scalars = |list: Vec<(String, u32)>| {
+        list.into_iter()
+            .filter(|(n, _)| !n.starts_with("pad"))
+            .collect::<Vec<_>>()
+    };
+    let ours = P::members()
+        .into_iter()
+        .map(|(n, o)| (n.to_owned(), o as u32))
+        .collect::<Vec<_>>();
     let mut wrong = Vec::new();
     if *span as usize != size_of::<P>() {
-        wrong.push(format!("{kernel}: {} spans {span} bytes in WGSL, {} on the host", P::NAME, size_of::<P>()));
+        wrong.push(format!(
+            "{kernel}: {} spans {span} bytes in WGSL, {} on the host",
+            P::NAME,
+            size_of::<P>()
+        ));
     }
     let (theirs, ours) = (scalars(theirs), scalars(ours));
     if theirs != ours {
@@ -125,6 +157,7 @@ fn mismatches<P: ShaderStruct>(kernel: &str) -> Vec<String> {
 #[test]
 fn host_parameter_structs_match_the_shaders() {
     let wrong: Vec<_> = [
+        mismatches::<Region>("conv"),
         mismatches::<ConvParams>("conv"),
         mismatches::<LoadParams>("tile_load"),
         mismatches::<RegionParams>("spline_activation"),

@@ -11,6 +11,7 @@ mod device;
 mod kernel;
 mod params;
 mod recorder;
+pub mod reduce;
 pub mod shaders;
 
 pub use adapter::{AdapterChoice, AdapterSummary, list_adapters};

@@ -13,13 +13,13 @@ pub trait ShaderStruct: bytemuck::Pod {
     fn members() -> Vec<(&'static str, usize)>;
 }
 
-/// Declares a parameter struct: plain 4-byte members, documented, padded by hand to a multiple of 16 bytes.
+/// Declares a parameter struct: members of 4 bytes or structs of them, documented, padded by hand to a multiple of 16 bytes.
 #[macro_export]
 macro_rules! shader_struct {
-    ($(#[$doc:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* pub $field:ident: $ty:ty),* $(,)? }) => {
-        $(#[$doc])*
+    ($(#[$attribute:meta])* pub struct $name:ident { $($(#[$field_doc:meta])* pub $field:ident: $ty:ty),* $(,)? }) => {
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        $(#[$attribute])*
         pub struct $name { $($(#[$field_doc])* pub $field: $ty),* }
 
         const _: () = assert!(size_of::<$name>() % 16 == 0, "pad to a multiple of 16 bytes");

@@ -4,7 +4,9 @@
 //! conversion between proximal operators and potentials.
 
 pub mod algebra;
+mod bank;
 pub mod function;
 
 pub use algebra::{ReluForm, penalty_derivative_of_prox, prox_of_potential_derivative};
+pub use bank::SplineBank;
 pub use function::Spline;

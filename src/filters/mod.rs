@@ -1,0 +1,11 @@
+//! Filter banks: layers of zero-padded convolutions, their adjoint, and bounds of their norm.
+
+mod bank;
+pub mod norm;
+mod plan;
+mod stage;
+
+pub use bank::{ConvLayer, FilterBank};
+pub use plan::{ConvPlan, ConvStyle};
+pub(crate) use stage::slack;
+pub use stage::{ConvParams, ConvStage, Region};

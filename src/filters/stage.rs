@@ -1,0 +1,187 @@
+//! A convolution layer on the device: kernel, weights and launches between two stacks of planes.
+
+use super::bank::ConvLayer;
+use super::plan::{ConvPlan, ConvStyle};
+use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
+use crate::{Result, shader_struct};
+
+shader_struct! {
+    /// A rectangle inside a stack of planes in a buffer, and the part of it that the image covers
+    /// (`shaders/lib/tile.wgsl`); element (image, plane, row, column) has the index
+    /// `first + image * image_stride + plane * plane_stride + row * row_stride + column`.
+    #[derive(Eq)]
+    pub struct Region {
+        /// Rows of the rectangle.
+        pub rows: u32,
+        /// Columns of the rectangle.
+        pub cols: u32,
+        /// Index of its first element in image 0, plane 0.
+        pub first: u32,
+        /// Elements from row to row.
+        pub row_stride: u32,
+        /// Elements from plane to plane.
+        pub plane_stride: u32,
+        /// Elements from image to image.
+        pub image_stride: u32,
+        /// First row of the rectangle that lies in the image.
+        pub inside_top: u32,
+        /// First column of the rectangle that lies in the image.
+        pub inside_left: u32,
+        /// Rows that lie in the image.
+        pub inside_rows: u32,
+        /// Columns that lie in the image.
+        pub inside_cols: u32,
+        /// Padding.
+        pub pad0: u32,
+        /// Padding.
+        pub pad1: u32,
+    }
+}
+
+shader_struct! {
+    /// Parameters of `conv.wgsl`.
+    pub struct ConvParams {
+        /// What is written.
+        pub dst: Region,
+        /// Index of the source value under the first output, plane 0, image 0.
+        pub src_first: u32,
+        /// Elements from source row to source row.
+        pub src_row_stride: u32,
+        /// Elements from source plane to source plane.
+        pub src_plane_stride: u32,
+        /// Elements from source image to source image.
+        pub src_image_stride: u32,
+        /// 1 to add to the destination.
+        pub accumulate: u32,
+        /// Padding.
+        pub pad0: u32,
+        /// Padding.
+        pub pad1: u32,
+        /// Padding.
+        pub pad2: u32,
+    }
+}
+
+/// Invocations of `conv.wgsl` per workgroup, in columns and rows.
+const WORKGROUP: (u32, u32) = (8, 4);
+
+/// Elements that must follow the last value a stage may need: invocations beyond the region read on without storing.
+pub(crate) fn slack(row_stride: usize, size: usize) -> usize {
+    // The largest block of rows (4 per invocation) and columns (2 per invocation) of one workgroup, plus the filter.
+    (WORKGROUP.1 as usize * 4 + size) * row_stride + WORKGROUP.0 as usize * 2 + size
+}
+
+/// One layer between two buffers, for a list of rectangles (tiles).
+#[derive(Debug)]
+pub struct ConvStage {
+    launches: Vec<Bound>,
+    groups: Vec<[u32; 2]>,
+}
+
+impl ConvStage {
+    /// Prepares `layer` from `src` to `dst` for every `(source, destination)` of `tiles`; of the source only the
+    /// position and the strides count.
+    ///
+    /// The source must hold the filter's radius around each rectangle and [`slack`] behind it.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn new(
+        gpu: &Gpu,
+        style: ConvStyle,
+        layer: &ConvLayer,
+        src: &Buffer,
+        dst: &Buffer,
+        tiles: &[(Region, Region)],
+    ) -> Result<Self> {
+        let plan = ConvPlan::new(style, layer.inputs, layer.outputs, layer.size);
+        let mut constants = plan.constants(layer.size).to_vec();
+        constants.extend([("WORKGROUP_X", WORKGROUP.0), ("WORKGROUP_Y", WORKGROUP.1)]);
+        let kernel = gpu.kernel("conv", &constants)?;
+        let launches = plan.passes * plan.groups;
+        let mut params = Vec::with_capacity(tiles.len() * launches);
+        for (source, region) in tiles {
+            for pass in 0..plan.passes {
+                for group in 0..plan.groups {
+                    params.push(launch_params(&plan, source, region, pass, group));
+                }
+            }
+        }
+        let table = gpu.params(&params)?;
+        let (weights, block) = packed_weights(
+            layer,
+            &plan,
+            gpu.limits().min_uniform_buffer_offset_alignment as usize / 4,
+        );
+        let weights = gpu.uniform("weights", &weights)?;
+        let quads = (plan.blocks * plan.ci * layer.size * layer.size * plan.co).div_ceil(4);
+        let launches = (0..launches)
+            .map(|launch| {
+                let weights: Binding<'_> = weights.slice(launch * block, quads * 4).into();
+                kernel.bind(
+                    gpu,
+                    &[
+                        ("params", table.binding()),
+                        ("weights", weights),
+                        ("src", src.into()),
+                        ("dst", dst.into()),
+                    ],
+                )
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let (tile_cols, tile_rows) = (WORKGROUP.0 * plan.cols as u32, WORKGROUP.1 * plan.rows as u32);
+        let groups = tiles
+            .iter()
+            .map(|(_, r)| [r.cols.div_ceil(tile_cols), r.rows.div_ceil(tile_rows)])
+            .collect();
+        Ok(Self { launches, groups })
+    }
+
+    /// Records the layer for rectangle `tile` of the first `images` images.
+    pub fn record(&self, recorder: &mut Recorder<'_>, tile: usize, images: u32) {
+        let [x, y] = self.groups[tile];
+        for (launch, bound) in self.launches.iter().enumerate() {
+            recorder.dispatch(bound, [x, y, images], tile * self.launches.len() + launch);
+        }
+    }
+
+    /// A kernel of the stage, for [`Gpu::warm_up`].
+    pub fn bound(&self) -> impl Iterator<Item = &Bound> {
+        self.launches.iter().take(1)
+    }
+}
+
+fn launch_params(plan: &ConvPlan, source: &Region, region: &Region, pass: usize, group: usize) -> ConvParams {
+    let planes = (pass * plan.blocks * plan.ci) as u32;
+    let first = region.first + (group * plan.co) as u32 * region.plane_stride;
+    ConvParams {
+        dst: Region { first, ..*region },
+        src_first: source.first + planes * source.plane_stride,
+        src_row_stride: source.row_stride,
+        src_plane_stride: source.plane_stride,
+        src_image_stride: source.image_stride,
+        accumulate: u32::from(pass > 0),
+        ..Default::default()
+    }
+}
+
+/// Weights in launch order (pass, group), each launch [block][ci][ky][kx][c] and aligned for a binding offset; and the
+/// distance between launches in elements.
+fn packed_weights(layer: &ConvLayer, plan: &ConvPlan, alignment: usize) -> (Vec<f32>, usize) {
+    let per_launch = plan.blocks * plan.ci * layer.size * layer.size * plan.co;
+    let block = per_launch.next_multiple_of(alignment);
+    let mut packed = Vec::with_capacity(block * plan.passes * plan.groups);
+    for pass in 0..plan.passes {
+        for group in 0..plan.groups {
+            for input in (0..plan.blocks * plan.ci).map(|i| pass * plan.blocks * plan.ci + i) {
+                for ky in 0..layer.size {
+                    for kx in 0..layer.size {
+                        packed.extend((0..plan.co).map(|c| layer.weight(group * plan.co + c, input, ky, kx)));
+                    }
+                }
+            }
+            packed.resize(packed.len().next_multiple_of(block), 0.0);
+        }
+    }
+    (packed, block)
+}

@@ -1,0 +1,10 @@
+//! Models: what is learned, how it is stored, and how it runs on the device.
+
+pub mod device;
+pub mod file;
+pub mod import;
+mod ridge;
+mod tiles;
+
+pub use ridge::{NormKind, Ridge, Scaling};
+pub use tiles::{Tile, Tiling};

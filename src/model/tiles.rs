@@ -1,0 +1,194 @@
+//! Cutting an image into tiles whose intermediate planes fit the device, with exact overlap.
+//!
+//! A tile owns a rectangle of pixels. Its frame adds a halo of twice the filter bank's radius: the adjoint of a pixel
+//! reads responses one radius away, and each of those reads pixels another radius away. Layer by layer the computed
+//! rectangle shrinks from the frame to the owned pixels, so every pixel sees the same operands in the same order as in
+//! an untiled run.
+
+use crate::filters::{FilterBank, Region};
+use crate::{Error, Result};
+
+/// Bytes that the responses of one tile may take: well below the default binding limit of 128 MiB.
+const RESPONSE_BYTES: usize = 120 << 20;
+
+/// A tile: the rectangle it owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// First row and column.
+    pub top: usize,
+    /// See `top`.
+    pub left: usize,
+    /// Rows owned.
+    pub rows: usize,
+    /// Columns owned.
+    pub cols: usize,
+}
+
+/// The tiles of an image and the layout of the frames they share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    /// Rows of the image.
+    pub height: usize,
+    /// Columns of the image.
+    pub width: usize,
+    /// The tiles; their rectangles partition the image.
+    pub tiles: Vec<Tile>,
+    /// Pixels added on every side.
+    pub halo: usize,
+    /// Elements from row to row of a frame.
+    pub row_stride: usize,
+    /// Elements of one plane of a frame.
+    pub plane_stride: usize,
+}
+
+impl Tiling {
+    /// Tiles for `slots` images of `height` x `width` at once: the whole image if its responses fit, else the largest
+    /// equal tiles that do, or tiles of about `side` pixels if given.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if even a small tile does not fit.
+    pub fn new(bank: &FilterBank, height: usize, width: usize, slots: usize, side: Option<usize>) -> Result<Self> {
+        let halo = 2 * bank.radius();
+        let fits = |rows: usize, cols: usize| {
+            (rows + 2 * halo) * (cols + 2 * halo) * bank.channels() * slots * 4 <= RESPONSE_BYTES
+        };
+        let (mut rows, mut cols) = (height, width);
+        if let Some(side) = side {
+            (rows, cols) = (side.clamp(1, height), side.clamp(1, width));
+        }
+        // Halve the longer side until a tile fits, then even the tiles out.
+        while !fits(rows, cols) {
+            if rows.max(cols) <= 16 {
+                return Err(Error::OutOfMemory(format!(
+                    "{slots} images with {} channels at once do not fit in the smallest tiles",
+                    bank.channels()
+                )));
+            }
+            if rows >= cols {
+                rows = rows.div_ceil(2);
+            } else {
+                cols = cols.div_ceil(2);
+            }
+        }
+        let (down, across) = (height.div_ceil(rows), width.div_ceil(cols));
+        let (rows, cols) = (height.div_ceil(down), width.div_ceil(across));
+        let tiles = (0..height)
+            .step_by(rows)
+            .flat_map(|top| (0..width).step_by(cols).map(move |left| (top, left)))
+            .map(|(top, left)| Tile {
+                top,
+                left,
+                rows: rows.min(height - top),
+                cols: cols.min(width - left),
+            })
+            .collect();
+        let row_stride = cols + 2 * halo;
+        Ok(Self {
+            height,
+            width,
+            tiles,
+            halo,
+            row_stride,
+            plane_stride: row_stride * (rows + 2 * halo),
+        })
+    }
+
+    /// The rectangle of `tile` grown by `margin` in the tile's frame, for stacks of `planes` planes.
+    ///
+    /// With a single tile the rectangle is clipped to the image: nothing else ever writes the frame's border, which
+    /// stays zero from its creation. With several, each tile must write the zeros its neighbour may have replaced.
+    pub fn region(&self, tile: usize, margin: usize, planes: usize) -> Region {
+        let Tile { top, left, rows, cols } = self.tiles[tile];
+        let margin = if self.tiles.len() == 1 { 0 } else { margin };
+        let reach = |start: usize, count: usize, size: usize| {
+            let outside = margin.saturating_sub(start);
+            let end = (start + count + margin).min(size);
+            (outside, end - (start + outside - margin))
+        };
+        let (inside_top, inside_rows) = reach(top, rows, self.height);
+        let (inside_left, inside_cols) = reach(left, cols, self.width);
+        Region {
+            rows: (rows + 2 * margin) as u32,
+            cols: (cols + 2 * margin) as u32,
+            first: self.frame_index(self.halo - margin, self.halo - margin) as u32,
+            row_stride: self.row_stride as u32,
+            plane_stride: self.plane_stride as u32,
+            image_stride: (self.plane_stride * planes) as u32,
+            inside_top: inside_top as u32,
+            inside_left: inside_left as u32,
+            inside_rows: inside_rows as u32,
+            inside_cols: inside_cols as u32,
+            ..Default::default()
+        }
+    }
+
+    /// The pixels that `tile` owns, in full image planes.
+    pub fn in_image(&self, tile: usize) -> Region {
+        let Tile { top, left, rows, cols } = self.tiles[tile];
+        let (rows, cols) = (rows as u32, cols as u32);
+        Region {
+            rows,
+            cols,
+            first: (top * self.width + left) as u32,
+            row_stride: self.width as u32,
+            plane_stride: (self.height * self.width) as u32,
+            image_stride: (self.height * self.width) as u32,
+            inside_top: 0,
+            inside_left: 0,
+            inside_rows: rows,
+            inside_cols: cols,
+            ..Default::default()
+        }
+    }
+
+    fn frame_index(&self, row: usize, col: usize) -> usize {
+        row * self.row_stride + col
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filters::ConvLayer;
+
+    fn bank() -> FilterBank {
+        FilterBank::new(vec![ConvLayer::new(1, 60, 13, vec![0.0; 60 * 169]).unwrap()]).unwrap()
+    }
+
+    #[test]
+    fn tiles_partition_the_image_and_fit_the_budget() {
+        for (height, width, slots, side) in [
+            (481, 321, 1, None),
+            (4096, 4096, 1, None),
+            (100, 37, 3, Some(16)),
+            (1, 9, 1, Some(4)),
+        ] {
+            let tiling = Tiling::new(&bank(), height, width, slots, side).unwrap();
+            let mut owned = vec![0_u8; height * width];
+            for t in &tiling.tiles {
+                for row in t.top..t.top + t.rows {
+                    owned[row * width + t.left..row * width + t.left + t.cols]
+                        .iter_mut()
+                        .for_each(|p| *p += 1);
+                }
+            }
+            assert!(owned.iter().all(|&p| p == 1), "{height} x {width}");
+            assert!(tiling.plane_stride * 60 * slots * 4 <= RESPONSE_BYTES);
+        }
+        assert_eq!(Tiling::new(&bank(), 481, 321, 1, None).unwrap().tiles.len(), 1);
+    }
+
+    #[test]
+    fn regions_know_which_part_lies_in_the_image() {
+        let tiling = Tiling::new(&bank(), 40, 40, 1, Some(20)).unwrap();
+        assert_eq!(tiling.tiles.len(), 4);
+        let r = tiling.region(3, 10, 1);
+        assert_eq!(
+            (r.rows, r.inside_top, r.inside_rows),
+            (40, 0, 30),
+            "grows into the image above, not below"
+        );
+        let r = tiling.region(0, 24, 1);
+        assert_eq!((r.rows, r.first, r.inside_top, r.inside_rows), (68, 0, 24, 40));
+    }
+}

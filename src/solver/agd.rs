@@ -1,0 +1,368 @@
+//! Denoising by accelerated projected gradient with gradient restart.
+//!
+//! Minimises `h(x) = |x - y|^2 / 2 + lambda R(x)` over a box, for each image of a batch on its own:
+//!
+//! `x_{k+1} = clamp(z_k - step ((z_k - y) + lambda grad R(z_k)))`, `step = 1 / (1 + lambda L)`,
+//! `z_{k+1} = x_{k+1} + (t_k - 1)/t_{k+1} (x_{k+1} - x_k)`, `t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2`,
+//!
+//! with `t = 1`, `z = x` whenever `<z_k - x_{k+1}, x_{k+1} - x_k> > 0` (O'Donoghue and Candes, 2015), from `x_0 = y`
+//! until `|x_{k+1} - x_k| <= tolerance |x_{k+1}|`. `h` is convex when `lambda rho <= 1`, where `rho` is the model's
+//! weak-convexity modulus; a larger `lambda` is refused. Without the box this is the published solver (arXiv 2308.10542).
+
+use std::time::Instant;
+
+use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
+use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
+use crate::model::Ridge;
+use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::{Error, Result, shader_struct};
+
+shader_struct! {
+    /// Parameters of the `agd_*` kernels (`shaders/lib/agd.wgsl`).
+    pub struct AgdParams {
+        /// Pixels per image.
+        pub pixels: u32,
+        /// Workgroups per image in pixel-wise kernels.
+        pub groups: u32,
+        /// Weight of the regularizer.
+        pub lambda: f32,
+        /// Gradient step.
+        pub step: f32,
+        /// Lower end of the box.
+        pub low: f32,
+        /// Upper end of the box.
+        pub high: f32,
+        /// Stop at this relative change.
+        pub tolerance: f32,
+        /// 0 for the plain proximal gradient.
+        pub accelerate: u32,
+    }
+}
+
+shader_struct! {
+    /// State of one image (`shaders/lib/agd.wgsl`).
+    pub struct AgdState {
+        /// Momentum sequence.
+        pub t: f32,
+        /// Weight of the next extrapolation.
+        pub beta: f32,
+        /// Last relative change.
+        pub change: f32,
+        /// Iterations done.
+        pub iterations: u32,
+        /// 0 running, 1 converged, 2 not finite.
+        pub status: u32,
+        /// Restarts done.
+        pub restarts: u32,
+        /// Padding.
+        pub pad0: u32,
+        /// Padding.
+        pub pad1: u32,
+    }
+}
+
+const RUNNING: u32 = 0;
+const NOT_FINITE: u32 = 2;
+
+/// How to denoise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Weight of the regularizer; 1 is what models are trained for.
+    pub lambda: f64,
+    /// Stop when the relative change of an image falls to this.
+    pub tolerance: f64,
+    /// Stop after this many iterations.
+    pub max_iterations: usize,
+    /// Keep pixels in this interval.
+    pub limits: Option<(f32, f32)>,
+    /// Momentum; off gives the plain proximal gradient.
+    pub accelerate: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lambda: 1.0,
+            tolerance: 1e-4,
+            max_iterations: 300,
+            limits: None,
+            accelerate: true,
+        }
+    }
+}
+
+/// Why an image was finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// The relative change fell to the tolerance.
+    Converged,
+    /// The iterations were used up.
+    MaxIterations,
+}
+
+/// The result for one image.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The reconstruction, (row, column).
+    pub image: Vec<f32>,
+    /// `h(x)`.
+    pub energy: f64,
+    /// Iterations done.
+    pub iterations: usize,
+    /// Restarts of the momentum.
+    pub restarts: usize,
+    /// Last relative change.
+    pub change: f64,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+/// A model prepared for images of one size. Makes all kernels and buffers at once, then runs any number of batches.
+pub struct Denoiser<'g> {
+    gpu: &'g Gpu,
+    slots: usize,
+    pixels: usize,
+    model: RidgeOnDevice,
+    buffers: Buffers,
+    step: Bound,
+    control: Bound,
+    extrapolate: Bound,
+    distance: InnerProduct,
+    state_readback: Readback,
+    settings: Settings,
+}
+
+struct Buffers {
+    x: Buffer,
+    y: Buffer,
+    z: Buffer,
+    active: Buffer,
+    states: Buffer,
+}
+
+/// One submission should keep the device busy for about this long: short enough to notice convergence early, long enough
+/// to hide the wait.
+const SECONDS_PER_CHECK: f64 = 0.15;
+
+impl<'g> Denoiser<'g> {
+    /// Prepares for batches of up to `slots` images of `height` x `width`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for settings under which convergence is not guaranteed; model and device errors.
+    pub fn new(
+        gpu: &'g Gpu,
+        model: &Ridge,
+        options: &RunOptions,
+        settings: Settings,
+        [height, width]: [usize; 2],
+        slots: usize,
+    ) -> Result<Self> {
+        check(&settings, model)?;
+        let pixels = height * width;
+        let plane = |label: &str| gpu.buffer(label, slots * pixels);
+        let buffers = Buffers {
+            x: plane("x")?,
+            y: plane("y")?,
+            z: plane("z")?,
+            active: gpu.buffer("active", slots)?,
+            states: gpu.buffer("states", slots * size_of::<AgdState>() / 4)?,
+        };
+        let (x_old, gradient) = (plane("x_old")?, plane("gradient")?);
+        let images = Images {
+            height,
+            width,
+            source: &buffers.z,
+            active: &buffers.active,
+            slots,
+        };
+        let on_device = RidgeOnDevice::new(gpu, model, options, &images, &gradient, None)?;
+        let groups = pixels.div_ceil(VALUES_PER_GROUP);
+        let (low, high) = settings.limits.unwrap_or((-f32::MAX, f32::MAX));
+        let params = gpu.params(&[AgdParams {
+            pixels: pixels as u32,
+            groups: groups as u32,
+            lambda: settings.lambda as f32,
+            step: (1.0 / (1.0 + settings.lambda * model.gradient_lipschitz())) as f32,
+            low,
+            high,
+            tolerance: settings.tolerance as f32,
+            accelerate: u32::from(settings.accelerate),
+        }])?;
+        let partials = gpu.buffer("step partials", slots * groups * 4)?;
+        let bind = |name: &str, memory: &[(&str, &Buffer)]| {
+            let mut all = vec![
+                ("params", params.binding()),
+                ("active_images", (&buffers.active).into()),
+                ("states", (&buffers.states).into()),
+            ];
+            all.extend(memory.iter().map(|&(n, b)| (n, b.into())));
+            gpu.kernel(name, &[])?.bind(gpu, &all)
+        };
+        let step = bind(
+            "agd_step",
+            &[
+                ("y", &buffers.y),
+                ("z", &buffers.z),
+                ("gradient", &gradient),
+                ("x", &buffers.x),
+                ("x_old", &x_old),
+                ("partials", &partials),
+            ],
+        )?;
+        let control = bind("agd_control", &[("partials", &partials)])?;
+        let extrapolate = bind(
+            "agd_extrapolate",
+            &[("x", &buffers.x), ("x_old", &x_old), ("z", &buffers.z)],
+        )?;
+        let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;
+        gpu.warm_up([&step, &control, &extrapolate])?;
+        let state_readback = gpu.readback(buffers.states.len())?;
+        Ok(Self {
+            gpu,
+            slots,
+            pixels,
+            model: on_device,
+            buffers,
+            step,
+            control,
+            extrapolate,
+            distance,
+            state_readback,
+            settings,
+        })
+    }
+
+    /// Tiles per image.
+    pub fn tiles(&self) -> usize {
+        self.model.tiling().tiles.len()
+    }
+
+    /// Denoises up to `slots` images, each an array of (row, column). `progress` hears the iterations done, how many
+    /// images are still running and the largest relative change among them.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for wrong shapes, [`Error::Diverged`] for non-finite iterates, device errors.
+    pub fn run(&self, noisy: &[&[f32]], mut progress: impl FnMut(usize, usize, f64)) -> Result<Vec<Outcome>> {
+        if noisy.is_empty() || noisy.len() > self.slots || noisy.iter().any(|n| n.len() != self.pixels) {
+            return Err(Error::Data(format!(
+                "want up to {} images of {} pixels",
+                self.slots, self.pixels
+            )));
+        }
+        let count = noisy.len();
+        let y = noisy.concat();
+        for buffer in [&self.buffers.x, &self.buffers.y, &self.buffers.z] {
+            self.gpu.write(buffer, &y)?;
+        }
+        drop(y);
+        let fresh = AgdState {
+            t: 1.0,
+            ..Default::default()
+        };
+        self.gpu.write(&self.buffers.states, &vec![fresh; count])?;
+        let mut states = vec![fresh; count];
+        let (mut done, mut batch, mut waited) = (0, 1, 0);
+        while done < self.settings.max_iterations {
+            let active: Vec<u32> = (0..count as u32)
+                .filter(|&i| states[i as usize].status == RUNNING)
+                .collect();
+            if active.is_empty() {
+                break;
+            }
+            self.gpu.write(&self.buffers.active, &active)?;
+            let start = Instant::now();
+            let trips = batch.min(self.settings.max_iterations - done);
+            let mut recorder = self.gpu.record();
+            for _ in 0..trips {
+                self.record_iteration(&mut recorder, active.len() as u32);
+            }
+            recorder.copy_out(
+                self.buffers.states.slice(0, count * size_of::<AgdState>() / 4),
+                &self.state_readback,
+            );
+            recorder.submit();
+            states = self.gpu.fetch(&self.state_readback)?;
+            states.truncate(count);
+            done += trips;
+            waited += 1;
+            if let Some(image) = states.iter().position(|s| s.status == NOT_FINITE) {
+                return Err(Error::Diverged(format!(
+                    "image {image} became non-finite at iteration {}; check the input's range (want about 0..1) and the model",
+                    states[image].iterations
+                )));
+            }
+            let running = states.iter().filter(|s| s.status == RUNNING);
+            let change = running.clone().map(|s| f64::from(s.change)).fold(0.0, f64::max);
+            progress(done, running.count(), change);
+            let per_iteration = start.elapsed().as_secs_f64() / trips as f64;
+            batch = ((SECONDS_PER_CHECK / per_iteration) as usize).clamp(1, 32);
+        }
+        log::debug!("{done} iterations in {waited} submissions");
+        self.outcomes(&states)
+    }
+
+    fn record_iteration(&self, recorder: &mut Recorder<'_>, slots: u32) {
+        let groups = self.pixels.div_ceil(VALUES_PER_GROUP) as u32;
+        self.model.record_gradient(recorder, slots);
+        recorder.dispatch(&self.step, [groups, slots, 1], 0);
+        recorder.dispatch(&self.control, [slots, 1, 1], 0);
+        recorder.dispatch(&self.extrapolate, [groups, slots, 1], 0);
+    }
+
+    /// Energies of the final images, and everything read back. `z` is free by now and takes the images.
+    fn outcomes(&self, states: &[AgdState]) -> Result<Vec<Outcome>> {
+        let count = states.len();
+        let everyone: Vec<u32> = (0..count as u32).collect();
+        self.gpu.write(&self.buffers.active, &everyone)?;
+        let mut recorder = self.gpu.record();
+        recorder.copy(
+            self.buffers.x.slice(0, count * self.pixels),
+            self.buffers.z.slice(0, count * self.pixels),
+        );
+        self.model.record_energy(&mut recorder, count as u32);
+        self.distance.record(&mut recorder, count as u32);
+        recorder.submit();
+        let regularizer: Vec<f32> = self.gpu.read(self.model.energies())?;
+        let distance: Vec<f32> = self.gpu.read(self.distance.totals())?;
+        let images: Vec<f32> = self.gpu.read(self.buffers.x.slice(0, count * self.pixels))?;
+        Ok(states
+            .iter()
+            .enumerate()
+            .map(|(i, state)| Outcome {
+                image: images[i * self.pixels..(i + 1) * self.pixels].to_vec(),
+                energy: 0.5 * f64::from(distance[4 * i + 1]) + self.settings.lambda * f64::from(regularizer[4 * i]),
+                iterations: state.iterations as usize,
+                restarts: state.restarts as usize,
+                change: f64::from(state.change),
+                stop: if state.status == RUNNING {
+                    Stop::MaxIterations
+                } else {
+                    Stop::Converged
+                },
+            })
+            .collect())
+    }
+}
+
+fn check(settings: &Settings, model: &Ridge) -> Result<()> {
+    let fail = |why: String| Err(Error::Usage(why));
+    if !(settings.lambda.is_finite() && settings.lambda > 0.0) {
+        return fail(format!("lambda {} must be above 0", settings.lambda));
+    }
+    if !(settings.tolerance.is_finite() && settings.tolerance > 0.0) {
+        return fail(format!("the tolerance {} must be above 0", settings.tolerance));
+    }
+    if settings.max_iterations == 0 {
+        return fail("at least one iteration is needed".into());
+    }
+    let convexity = settings.lambda * model.weak_convexity();
+    if convexity > 1.0 + 1e-6 {
+        return fail(format!(
+            "lambda {} makes the energy non-convex (lambda rho = {convexity:.3} > 1); use at most {:.4}, or a larger sigma",
+            settings.lambda,
+            1.0 / model.weak_convexity()
+        ));
+    }
+    Ok(())
+}

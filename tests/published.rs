@@ -1,0 +1,99 @@
+//! The published models against float64 outputs of their mathematics (extra: needs `KNOTWORK_SHARED`).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use common::{gpu, relative_l2};
+use knotwork::gpu::Buffer;
+use knotwork::model::device::{Images, RidgeOnDevice, RunOptions};
+use knotwork::model::{NormKind, Ridge, import};
+use knotwork::solver::{Denoiser, Settings, Stop};
+
+const MODELS: [&str; 2] = ["wcrr", "crr"];
+
+type Reference = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
+
+/// A published model normalised as in the reference, and the reference.
+fn published(shared: &Path, name: &str) -> (Ridge, Reference) {
+    let reference = common::npz::read(&shared.join(format!("reference/{name}.npz")));
+    let norm = reference["L"].1[0];
+    let folder = shared.join("pretrained").join(name);
+    let raw = import::read_checkpoint(&folder.join("checkpoint_6000.pth"), &folder.join("config.json")).unwrap();
+    let model = raw.normalised(norm, NormKind::Estimate);
+    model.check().unwrap();
+    (model, reference)
+}
+
+fn run(sigma: f64) -> RunOptions {
+    RunOptions { sigma: sigma / 255.0, style: None, tile: None }
+}
+
+#[test]
+fn energy_gradient_and_hessian_agree_with_float64() {
+    let Some(shared) = common::shared("energy_gradient_and_hessian") else { return };
+    for name in MODELS {
+        let (model, reference) = published(&shared, name);
+        let (shape, noisy) = &reference["tv_noisy"];
+        let (height, width) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+        let to_f32 = |v: &[f64]| v.iter().map(|&x| x as f32).collect::<Vec<_>>();
+        let source: Buffer = gpu().upload("source", &to_f32(noisy)).unwrap();
+        let direction = gpu().upload("direction", &to_f32(&reference["tv_clean"].1)).unwrap();
+        let active = gpu().upload("active", &[0_u32]).unwrap();
+        let gradient = gpu().buffer("gradient", height * width).unwrap();
+        let images = Images { height, width, source: &source, active: &active, slots: 1 };
+        for sigma in [5.0, 15.0, 25.0] {
+            let prepared = RidgeOnDevice::new(gpu(), &model, &run(sigma), &images, &gradient, Some(&direction)).unwrap();
+            let check = |what: &str, got: &[f32], limit: f64| {
+                let key = reference.keys().find(|k| **k == format!("tv_{what}_s{sigma}") || **k == format!("tv_{what}_{sigma}"));
+                let Some(key) = key else { panic!("no {what} for {sigma} in {:?}", reference.keys().collect::<Vec<_>>()) };
+                let error = relative_l2(got, &reference[key].1);
+                println!("{name} sigma {sigma}: {what} relative error {error:.2e}");
+                assert!(error <= limit, "{name} sigma {sigma}: {what} off by {error:.2e}, allowed {limit:.0e}");
+            };
+            let mut recorder = gpu().record();
+            prepared.record_gradient(&mut recorder, 1);
+            recorder.submit();
+            check("grad", &gpu().read::<f32>(&gradient).unwrap(), 2e-5);
+            let mut recorder = gpu().record();
+            prepared.record_energy(&mut recorder, 1);
+            recorder.submit();
+            check("cost", &gpu().read::<f32>(prepared.energies()).unwrap()[..1], 2e-5);
+            if sigma == 25.0 {
+                let mut recorder = gpu().record();
+                prepared.record_hessian(&mut recorder, 1).unwrap();
+                recorder.submit();
+                let got = gpu().read::<f32>(&gradient).unwrap();
+                let error = relative_l2(&got, &reference["tv_hvp_clean_s25"].1);
+                println!("{name} sigma 25: Hessian-vector product relative error {error:.2e}");
+                assert!(error <= 2e-5, "{error:.2e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn converged_denoising_agrees_with_float64() {
+    let Some(shared) = common::shared("converged_denoising") else { return };
+    for name in MODELS {
+        let (model, reference) = published(&shared, name);
+        let (shape, noisy) = &reference["tv_noisy"];
+        let size = [shape[shape.len() - 2], shape[shape.len() - 1]];
+        let noisy: Vec<f32> = noisy.iter().map(|&x| x as f32).collect();
+        for sigma in [5.0, 15.0, 25.0] {
+            let settings = Settings { tolerance: 1e-7, max_iterations: 3000, ..Default::default() };
+            let denoiser = Denoiser::new(gpu(), &model, &run(sigma), settings, size, 1).unwrap();
+            let outcome = denoiser.run(&[&noisy], |_, _, _| {}).unwrap().remove(0);
+            let key = reference
+                .keys()
+                .find(|k| k.contains("denoised_converged") && k.ends_with(&format!("s{sigma}")))
+                .unwrap();
+            let error = relative_l2(&outcome.image, &reference[key].1);
+            println!("{name} sigma {sigma}: converged after {} iterations, relative error {error:.2e}", outcome.iterations);
+            assert_eq!(outcome.stop, Stop::Converged);
+            assert!(error <= 1e-4, "{error:.2e}");
+        }
+    }
+}
