@@ -8,11 +8,13 @@
     allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")
 )]
 
+pub mod command;
 pub mod error;
 pub mod filters;
 pub mod gpu;
 pub mod io;
 pub mod model;
+pub mod report;
 pub mod solver;
 pub mod spline;
 

@@ -28,12 +28,18 @@ fn published(shared: &Path, name: &str) -> (Ridge, Reference) {
 }
 
 fn run(sigma: f64) -> RunOptions {
-    RunOptions { sigma: sigma / 255.0, style: None, tile: None }
+    RunOptions {
+        sigma: sigma / 255.0,
+        style: None,
+        tile: None,
+    }
 }
 
 #[test]
 fn energy_gradient_and_hessian_agree_with_float64() {
-    let Some(shared) = common::shared("energy_gradient_and_hessian") else { return };
+    let Some(shared) = common::shared("energy_gradient_and_hessian") else {
+        return;
+    };
     for name in MODELS {
         let (model, reference) = published(&shared, name);
         let (shape, noisy) = &reference["tv_noisy"];
@@ -43,15 +49,29 @@ fn energy_gradient_and_hessian_agree_with_float64() {
         let direction = gpu().upload("direction", &to_f32(&reference["tv_clean"].1)).unwrap();
         let active = gpu().upload("active", &[0_u32]).unwrap();
         let gradient = gpu().buffer("gradient", height * width).unwrap();
-        let images = Images { height, width, source: &source, active: &active, slots: 1 };
+        let images = Images {
+            height,
+            width,
+            source: &source,
+            active: &active,
+            slots: 1,
+        };
         for sigma in [5.0, 15.0, 25.0] {
-            let prepared = RidgeOnDevice::new(gpu(), &model, &run(sigma), &images, &gradient, Some(&direction)).unwrap();
+            let prepared =
+                RidgeOnDevice::new(gpu(), &model, &run(sigma), &images, &gradient, Some(&direction)).unwrap();
             let check = |what: &str, got: &[f32], limit: f64| {
-                let key = reference.keys().find(|k| **k == format!("tv_{what}_s{sigma}") || **k == format!("tv_{what}_{sigma}"));
-                let Some(key) = key else { panic!("no {what} for {sigma} in {:?}", reference.keys().collect::<Vec<_>>()) };
+                let key = reference
+                    .keys()
+                    .find(|k| **k == format!("tv_{what}_s{sigma}") || **k == format!("tv_{what}_{sigma}"));
+                let Some(key) = key else {
+                    panic!("no {what} for {sigma} in {:?}", reference.keys().collect::<Vec<_>>())
+                };
                 let error = relative_l2(got, &reference[key].1);
                 println!("{name} sigma {sigma}: {what} relative error {error:.2e}");
-                assert!(error <= limit, "{name} sigma {sigma}: {what} off by {error:.2e}, allowed {limit:.0e}");
+                assert!(
+                    error <= limit,
+                    "{name} sigma {sigma}: {what} off by {error:.2e}, allowed {limit:.0e}"
+                );
             };
             let mut recorder = gpu().record();
             prepared.record_gradient(&mut recorder, 1);
@@ -76,14 +96,20 @@ fn energy_gradient_and_hessian_agree_with_float64() {
 
 #[test]
 fn converged_denoising_agrees_with_float64() {
-    let Some(shared) = common::shared("converged_denoising") else { return };
+    let Some(shared) = common::shared("converged_denoising") else {
+        return;
+    };
     for name in MODELS {
         let (model, reference) = published(&shared, name);
         let (shape, noisy) = &reference["tv_noisy"];
         let size = [shape[shape.len() - 2], shape[shape.len() - 1]];
         let noisy: Vec<f32> = noisy.iter().map(|&x| x as f32).collect();
         for sigma in [5.0, 15.0, 25.0] {
-            let settings = Settings { tolerance: 1e-7, max_iterations: 3000, ..Default::default() };
+            let settings = Settings {
+                tolerance: 1e-7,
+                max_iterations: 3000,
+                ..Default::default()
+            };
             let denoiser = Denoiser::new(gpu(), &model, &run(sigma), settings, size, 1).unwrap();
             let outcome = denoiser.run(&[&noisy], |_, _, _| {}).unwrap().remove(0);
             let key = reference
@@ -91,7 +117,10 @@ fn converged_denoising_agrees_with_float64() {
                 .find(|k| k.contains("denoised_converged") && k.ends_with(&format!("s{sigma}")))
                 .unwrap();
             let error = relative_l2(&outcome.image, &reference[key].1);
-            println!("{name} sigma {sigma}: converged after {} iterations, relative error {error:.2e}", outcome.iterations);
+            println!(
+                "{name} sigma {sigma}: converged after {} iterations, relative error {error:.2e}",
+                outcome.iterations
+            );
             assert_eq!(outcome.stop, Stop::Converged);
             assert!(error <= 1e-4, "{error:.2e}");
         }

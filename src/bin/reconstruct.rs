@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! Headless reconstruction: parse, call the library, print.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use knotwork::command::{self, DemoArgs, DenoiseArgs, InfoArgs};
+
+/// Reconstruct images with learned, provably convergent regularizers, on any GPU or none.
+#[derive(Parser)]
+#[command(name = "reconstruct", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Remove white Gaussian noise of known strength from an image
+    Denoise(DenoiseArgs),
+    /// Add noise to a bundled photograph and remove it again
+    Demo(DemoArgs),
+    /// List adapters and limits, and check that the chosen one computes correctly
+    Info(InfoArgs),
+}
+
+fn main() -> ExitCode {
+    command::finish(match Cli::parse().command {
+        Command::Denoise(args) => command::denoise(&args),
+        Command::Demo(args) => command::demo(&args),
+        Command::Info(args) => command::info(&args),
+    })
+}

@@ -1,2 +1,29 @@
-//! placeholder
-fn main() {}
+//! Making models: parse, call the library, print.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use knotwork::command::{self, DctArgs, ImportArgs};
+
+/// Make regularizers: imported from published checkpoints, or built from cosines. (Training is not there yet.)
+#[derive(Parser)]
+#[command(name = "train", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Convert a published WCRR or CRR checkpoint (PyTorch) into a model file
+    Import(ImportArgs),
+    /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
+    Dct(DctArgs),
+}
+
+fn main() -> ExitCode {
+    command::finish(match Cli::parse().command {
+        Command::Import(args) => command::import_checkpoint(&args),
+        Command::Dct(args) => command::build_dct(&args),
+    })
+}

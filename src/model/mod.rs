@@ -1,5 +1,6 @@
 //! Models: what is learned, how it is stored, and how it runs on the device.
 
+pub mod dct;
 pub mod device;
 pub mod file;
 pub mod import;

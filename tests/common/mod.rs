@@ -42,7 +42,12 @@ pub fn assert_close(name: &str, got: &[f32], want: &[f64], tolerance: impl Fn(us
         }
     }
     let (i, ratio) = worst;
-    assert!(ratio <= 1.0, "{name}[{i}]: got {}, want {}, error is {ratio:.3} tolerances", got[i], want[i]);
+    assert!(
+        ratio <= 1.0,
+        "{name}[{i}]: got {}, want {}, error is {ratio:.3} tolerances",
+        got[i],
+        want[i]
+    );
 }
 
 /// `|got - want| / |want|` in l2.
@@ -71,7 +76,9 @@ pub fn values(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..count)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             ((state >> 40) as f32) / (1_u64 << 23) as f32 - 1.0
         })
         .collect()

@@ -1,0 +1,327 @@
+//! `reconstruct denoise`: one image in, one image out.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Console, DeviceArgs};
+use crate::filters::norm;
+use crate::gpu::Gpu;
+use crate::io::atomic::check_writable;
+use crate::io::hash::blake3_file;
+use crate::io::image::Image;
+use crate::model::device::RunOptions;
+use crate::model::{NormKind, Ridge};
+use crate::report::{RunRecord, metrics};
+use crate::solver::{Denoiser, Outcome, Settings, Stop};
+use crate::{Error, Result};
+
+/// The model used when none is named.
+static DEFAULT_MODEL: &[u8] = include_bytes!("../../assets/models/default.safetensors");
+
+/// Arguments of `reconstruct denoise`.
+#[derive(Args, Clone, Debug)]
+pub struct DenoiseArgs {
+    /// Noisy image: PNG (8/16 bit), TIFF (8/16 bit, 32-bit float) or NPY; colour images go channel by channel
+    pub input: PathBuf,
+    /// Where the result goes; the extension may change the format [default: INPUT with _denoised]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub solve: SolveArgs,
+    /// Clean image to compare with: prints PSNR and SSIM
+    #[arg(long, value_name = "FILE")]
+    pub clean: Option<PathBuf>,
+    /// Where the record of the run goes [default: OUTPUT with .run.json]
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// No messages but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// Model and solver settings.
+#[derive(Args, Clone, Debug)]
+pub struct SolveArgs {
+    /// Standard deviation of the noise, as a fraction of the image range: 0.098 or 25/255
+    #[arg(long, value_name = "S", value_parser = parse_level)]
+    pub sigma: f64,
+    /// Model file [default: the built-in model]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Weight of the regularizer
+    #[arg(long, value_name = "L", default_value_t = 1.0)]
+    pub lambda: f64,
+    /// Stop when the relative change of an iteration falls to this
+    #[arg(long, value_name = "T", default_value_t = 1e-4)]
+    pub tol: f64,
+    /// Stop after this many iterations
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub max_iter: usize,
+    /// Keep pixels in LOW,HIGH (0,1 for images) or nonnegative (0,inf)
+    #[arg(long = "box", value_name = "LOW,HIGH", value_parser = parse_box, allow_hyphen_values = true)]
+    pub limits: Option<(f32, f32)>,
+    /// Plain proximal gradient, without momentum
+    #[arg(long)]
+    pub plain: bool,
+    /// Side of the tiles in pixels [default: the largest that fit]; the result does not depend on it
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u64).range(8..))]
+    pub tile: Option<u64>,
+}
+
+/// `0.1` or `25/255`.
+pub(super) fn parse_level(text: &str) -> std::result::Result<f64, String> {
+    let number = |t: &str| {
+        t.trim()
+            .parse::<f64>()
+            .map_err(|_| format!("'{text}' is no number or fraction"))
+    };
+    let value = match text.split_once('/') {
+        Some((a, b)) => number(a)? / number(b)?,
+        None => number(text)?,
+    };
+    if !(value.is_finite() && value > 0.0) {
+        return Err(format!("{text}: the noise level must be above 0"));
+    }
+    if value >= 1.5 {
+        return Err(format!(
+            "{text}: the noise level counts in units of the image range; write {text}/255 for 8-bit levels"
+        ));
+    }
+    Ok(value)
+}
+
+fn parse_box(text: &str) -> std::result::Result<(f32, f32), String> {
+    if text == "nonnegative" {
+        return Ok((0.0, f32::MAX));
+    }
+    let (low, high) = text.split_once(',').ok_or("want LOW,HIGH or nonnegative")?;
+    let end = |t: &str| t.trim().parse::<f32>().map_err(|_| format!("'{t}' is no number"));
+    let (low, high) = (
+        end(low)?.clamp(-f32::MAX, f32::MAX),
+        end(high)?.clamp(-f32::MAX, f32::MAX),
+    );
+    if low < high {
+        Ok((low, high))
+    } else {
+        Err(format!("'{text}': the lower end must be below the upper"))
+    }
+}
+
+/// Timed steps of a reconstruction.
+pub(super) struct Solved {
+    pub planes: Vec<f32>,
+    pub energy: f64,
+    pub iterations: Vec<usize>,
+    pub stop: Stop,
+    pub compile: f64,
+    pub solve: f64,
+    pub tiles: usize,
+}
+
+/// The model named, or the built-in one, and what to call it.
+pub(super) fn load_model(path: Option<&Path>) -> Result<Ridge> {
+    match path {
+        Some(path) => Ridge::read(path),
+        None => Ridge::from_bytes(DEFAULT_MODEL),
+    }
+}
+
+/// Denoises all planes of `image`, as many at once as fit.
+pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, console: &Console) -> Result<Solved> {
+    let settings = Settings {
+        lambda: args.lambda,
+        tolerance: args.tol,
+        max_iterations: args.max_iter,
+        limits: args.limits,
+        accelerate: !args.plain,
+    };
+    let options = RunOptions {
+        sigma: args.sigma,
+        style: None,
+        tile: args.tile.map(|t| t as usize),
+    };
+    let pixels = image.height * image.width;
+    let at_once = (gpu.limits().max_storage_buffer_binding_size as usize / (4 * pixels)).clamp(1, image.channels);
+    let before = gpu.timings();
+    let denoiser = Denoiser::new(gpu, model, &options, settings, [image.height, image.width], at_once)?;
+    let compile = gpu.timings().compile - before.compile;
+    let start = Instant::now();
+    let bar = console.progress(args.max_iter);
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let channels: Vec<usize> = (0..image.channels).collect();
+    for batch in channels.chunks(at_once) {
+        let planes: Vec<&[f32]> = batch.iter().map(|&c| image.plane(c)).collect();
+        let done = denoiser.run(&planes, |iterations, running, change| {
+            bar.set_position(iterations as u64);
+            bar.set_message(format!("{running} running, change {change:.1e}"));
+        })?;
+        outcomes.extend(done);
+    }
+    bar.finish_and_clear();
+    let converged = outcomes.iter().all(|o| o.stop == Stop::Converged);
+    Ok(Solved {
+        energy: outcomes.iter().map(|o| o.energy).sum(),
+        iterations: outcomes.iter().map(|o| o.iterations).collect(),
+        stop: if converged {
+            Stop::Converged
+        } else {
+            Stop::MaxIterations
+        },
+        planes: outcomes.into_iter().flat_map(|o| o.image).collect(),
+        compile,
+        solve: start.elapsed().as_secs_f64(),
+        tiles: denoiser.tiles(),
+    })
+}
+
+/// The constants of the model and what they guarantee, for the record.
+pub(super) fn certificate(model: &Ridge, lambda: f64) -> Value {
+    json!({
+        "slope_bounds": model.slope_bounds,
+        "norm_squared": model.norm_squared,
+        "norm_kind": model.norm_kind,
+        "norm_squared_upper_bound": norm::upper_bound(&model.bank),
+        "gradient_lipschitz": model.gradient_lipschitz(),
+        "weak_convexity": model.weak_convexity(),
+        "energy_convex": lambda * model.weak_convexity() <= 1.0 + 1e-6,
+        "step": 1.0 / (1.0 + lambda * model.gradient_lipschitz()),
+        "step_certified": model.norm_kind == NormKind::Bound,
+    })
+}
+
+/// Mean PSNR over everything and SSIM averaged over planes.
+pub(super) fn quality(planes: &[f32], clean: &Image) -> Result<(f64, Option<f64>)> {
+    let pixels = clean.height * clean.width;
+    let psnr = metrics::psnr(planes, &clean.planes)?;
+    let scores: Option<Vec<f64>> = planes
+        .chunks_exact(pixels)
+        .zip(clean.planes.chunks_exact(pixels))
+        .map(|(a, b)| metrics::ssim(a, b, clean.height, clean.width))
+        .collect();
+    Ok((psnr, scores.map(|s| s.iter().sum::<f64>() / s.len() as f64)))
+}
+
+/// `path` with `suffix` put between stem and extension.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
+    name.push(suffix);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// `reconstruct denoise`.
+///
+/// # Errors
+/// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
+pub fn denoise(args: &DenoiseArgs) -> Result<()> {
+    let console = Console::new(args.quiet, args.json);
+    let start = Instant::now();
+    let image = Image::read(&args.input)?;
+    let clean = args.clean.as_ref().map(Image::read).transpose()?;
+    if let (Some(clean), Some(path)) = (&clean, &args.clean)
+        && (clean.channels, clean.height, clean.width) != (image.channels, image.height, image.width)
+    {
+        return Err(Error::input(
+            path,
+            format!(
+                "{} x {} x {} pixels, the input has {} x {} x {}; give the clean version of the same image",
+                clean.channels, clean.height, clean.width, image.channels, image.height, image.width
+            ),
+        ));
+    }
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| with_suffix(&args.input, "_denoised"));
+    let format = image.format.for_output(&output)?;
+    let record_path = args.record.clone().unwrap_or_else(|| output.with_extension("run.json"));
+    check_writable(&output)?;
+    check_writable(&record_path)?;
+    let model = load_model(args.solve.model.as_deref())?;
+    model.alphas(args.solve.sigma)?;
+    let reading = start.elapsed().as_secs_f64();
+
+    let gpu = Gpu::open(args.device.options())?;
+    let solved = solve(&gpu, &model, &args.solve, &image, &console)?;
+
+    let writing = Instant::now();
+    let planes = solved.planes;
+    let scores = clean.as_ref().map(|clean| quality(&planes, clean)).transpose()?;
+    Image { planes, ..image }.write(&output, format)?;
+    let mut result = json!({
+        "output": output,
+        "energy": solved.energy,
+        "iterations": solved.iterations.iter().max(),
+        "iterations_per_channel": solved.iterations,
+        "stop": solved.stop,
+        "adapter": gpu.adapter().name,
+        "model": model.name,
+        "sigma": args.solve.sigma,
+        "tiles": solved.tiles,
+    });
+    if let Some((psnr, ssim)) = scores {
+        result["psnr"] = json!(psnr);
+        result["ssim"] = json!(ssim);
+    }
+    let io = reading + writing.elapsed().as_secs_f64();
+    result["seconds"] = json!({
+        "io": io,
+        "open": gpu.timings().open,
+        "compile": solved.compile,
+        "solve": solved.solve,
+        "total": start.elapsed().as_secs_f64(),
+    });
+    let settings = json!({
+        "sigma": args.solve.sigma,
+        "lambda": args.solve.lambda,
+        "tolerance": args.solve.tol,
+        "max_iterations": args.solve.max_iter,
+        "box": args.solve.limits,
+        "accelerated": !args.solve.plain,
+        "model": model.name,
+        "model_provenance": model.provenance,
+        "certificate": certificate(&model, args.solve.lambda),
+    });
+    let mut record = RunRecord::new("denoise", &gpu, settings);
+    record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.clean.as_deref().map(named_hash).transpose()?,
+        "model": args.solve.model.as_deref().map(named_hash).transpose()? });
+    record.outputs = json!({ "image": named_hash(&output)? });
+    record.results = result.clone();
+    record.write(&record_path)?;
+
+    if solved.stop == Stop::MaxIterations {
+        console.say(format!(
+            "warning: stopped after {} iterations before reaching the tolerance; raise --max-iter",
+            args.solve.max_iter
+        ));
+    }
+    let score = scores.map_or(String::new(), |(psnr, ssim)| {
+        let ssim = ssim.map_or("n/a".into(), |s| format!("{s:.4}"));
+        format!(", PSNR {psnr:.2} dB, SSIM {ssim}")
+    });
+    console.say(format!(
+        "{} -> {}: {} iterations in {:.2} s{score}",
+        args.input.display(),
+        output.display(),
+        solved.iterations.iter().max().unwrap_or(&0),
+        solved.solve
+    ));
+    console.result(&result)
+}
+
+/// A file and its hash, for the record.
+pub(super) fn named_hash(path: &Path) -> Result<Value> {
+    Ok(json!({ "path": path, "blake3": blake3_file(path)? }))
+}

@@ -1,0 +1,15 @@
+//! The commands of the two binaries: each takes parsed arguments, does the work and returns what is to be printed.
+
+mod console;
+mod demo;
+mod denoise;
+mod device_options;
+mod info;
+mod model_tools;
+
+pub use console::{Console, finish};
+pub use demo::{DemoArgs, demo};
+pub use denoise::{DenoiseArgs, denoise};
+pub use device_options::DeviceArgs;
+pub use info::{InfoArgs, info};
+pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};
