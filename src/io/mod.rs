@@ -1,1 +1,9 @@
 //! Files in and out.
+
+pub mod atomic;
+pub mod checkpoint;
+pub mod hash;
+pub mod image;
+mod input;
+pub mod noise;
+pub mod npy;

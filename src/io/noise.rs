@@ -1,0 +1,107 @@
+//! Seeded Gaussian noise that is the same on every machine and in every order.
+//!
+//! Generator: Philox4x32-10 (Salmon et al., 2011) with the seed as key and the counter (pair index, attempt, stream), each
+//! block giving two uniform points of (-1, 1); then Marsaglia's polar method, which turns one accepted point into two
+//! normal values, so value `2k` and `2k + 1` depend only on seed, stream and `k`. All arithmetic is IEEE 754 double
+//! precision with `+ - * /` and `sqrt`, which every machine rounds alike; the logarithm is the series below rather than
+//! the platform's, whose last bit varies.
+
+use std::f64::consts::{LN_2, SQRT_2};
+
+/// `count` independent standard normal values. Value `i` depends only on `seed`, `stream` (say, the number of an image)
+/// and `i`, never on `count` or on what was drawn before.
+pub fn gaussian(seed: u64, stream: u64, count: usize) -> Vec<f32> {
+    let pairs = count.div_ceil(2) as u64;
+    (0..pairs)
+        .flat_map(|pair| normal_pair(seed, stream, pair))
+        .take(count)
+        .collect()
+}
+
+/// Two standard normal values by the polar method; a new attempt while the point lies outside the unit disc.
+fn normal_pair(seed: u64, stream: u64, pair: u64) -> [f32; 2] {
+    let mut attempt = 0;
+    loop {
+        // The attempt sits above any pair index that memory could hold, so no two blocks are alike.
+        let [a, b] = philox(seed, [pair | attempt << 48, stream]);
+        let (x, y) = (symmetric_uniform(a), symmetric_uniform(b));
+        let radius = x * x + y * y;
+        if radius < 1.0 {
+            let scale = (-2.0 * ln(radius) / radius).sqrt();
+            return [(x * scale) as f32, (y * scale) as f32];
+        }
+        attempt += 1;
+    }
+}
+
+/// A uniform value in (-1, 1) from the upper 52 bits, centred in its cell: never 0 and exactly symmetric.
+fn symmetric_uniform(bits: u64) -> f64 {
+    const CELL: f64 = 1.0 / (1_u64 << 51) as f64;
+    ((bits >> 12) as f64 + 0.5) * CELL - 1.0
+}
+
+/// One block of Philox4x32-10, as two 64-bit words (low half first) in and out.
+fn philox(key: u64, counter: [u64; 2]) -> [u64; 2] {
+    const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
+    const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+    let halves = |word: u64| [word as u32, (word >> 32) as u32];
+    let mut key = halves(key);
+    let [[mut c0, mut c1], [mut c2, mut c3]] = counter.map(halves);
+    for _ in 0..10 {
+        let [low0, high0] = halves(MULTIPLIERS[0] * u64::from(c0));
+        let [low1, high1] = halves(MULTIPLIERS[1] * u64::from(c2));
+        [c0, c1, c2, c3] = [high1 ^ c1 ^ key[0], low1, high0 ^ c3 ^ key[1], low0];
+        key = [key[0].wrapping_add(KEY_STEPS[0]), key[1].wrapping_add(KEY_STEPS[1])];
+    }
+    [u64::from(c0) | u64::from(c1) << 32, u64::from(c2) | u64::from(c3) << 32]
+}
+
+/// Natural logarithm of a normal, positive number: `ln(2^e m) = e ln 2 + 2 artanh((m-1)/(m+1))` with m in [1/sqrt 2,
+/// sqrt 2), where eleven terms of the artanh series reach double precision.
+fn ln(value: f64) -> f64 {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    const EXPONENT_OF_ONE: u64 = 1023;
+    let bits = value.to_bits();
+    let mut exponent = (bits >> 52) as f64 - EXPONENT_OF_ONE as f64;
+    let mut mantissa = f64::from_bits(bits & MANTISSA | EXPONENT_OF_ONE << 52);
+    if mantissa >= SQRT_2 {
+        mantissa *= 0.5;
+        exponent += 1.0;
+    }
+    let ratio = (mantissa - 1.0) / (mantissa + 1.0);
+    let square = ratio * ratio;
+    let series = (0..11)
+        .rev()
+        .fold(0.0, |sum, k| sum * square + 1.0 / f64::from(2 * k + 1));
+    exponent * LN_2 + 2.0 * ratio * series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Known answers published with the generator (Random123, `kat_vectors`).
+    #[test]
+    fn philox_gives_the_published_answers() {
+        assert_eq!(philox(0, [0, 0]), [0xe169_c58d_6627_e8d5, 0x9b00_dbd8_bc57_ac4c]);
+        assert_eq!(
+            philox(u64::MAX, [u64::MAX; 2]),
+            [0x41c8_3b0e_408f_276d, 0x6d54_51fd_a20b_c7c6]
+        );
+        assert_eq!(
+            philox(0x299f_31d0_a409_3822, [0x85a3_08d3_243f_6a88, 0x0370_7344_1319_8a2e]),
+            [0x94fd_cceb_d16c_fe09, 0x2412_6ea1_5001_e420]
+        );
+    }
+
+    #[test]
+    fn logarithm_agrees_with_the_platform() {
+        for k in 1..4000 {
+            let value = f64::from(k) / 4000.0 * 10f64.powi(-(k % 9));
+            assert!(
+                (ln(value) - value.ln()).abs() <= 4.0 * f64::EPSILON * value.ln().abs(),
+                "{value}"
+            );
+        }
+    }
+}

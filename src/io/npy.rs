@@ -1,0 +1,334 @@
+//! NumPy `.npy` arrays of any rank: the float samples and reference arrays of the project, and the integers images come
+//! in. Headers are untrusted: nothing is allocated before the file is known to hold it.
+
+use super::atomic;
+use super::input::{self, Reasoned};
+use crate::{Error, Result};
+use std::io::{self, Write};
+use std::path::Path;
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+/// NumPy itself refuses longer headers; ours are below a hundred bytes.
+const MAX_HEADER: usize = 10_000;
+/// Headers are padded so that the data begins at a multiple of this.
+const ALIGNMENT: usize = 64;
+
+/// The elements of an [`Array`] in row-major order, in the type the file has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Unsigned bytes, `|u1`.
+    U8(Vec<u8>),
+    /// Unsigned 16-bit integers, `u2`.
+    U16(Vec<u16>),
+    /// Signed 32-bit integers, `i4`.
+    I32(Vec<i32>),
+    /// Signed 64-bit integers, `i8`, NumPy's default.
+    I64(Vec<i64>),
+    /// Single precision, `f4`.
+    F32(Vec<f32>),
+    /// Double precision, `f8`.
+    F64(Vec<f64>),
+}
+
+/// Run the same expression on whichever vector is inside.
+macro_rules! each {
+    ($values:expr, $vector:ident => $body:expr) => {
+        match $values {
+            Values::U8($vector) => $body,
+            Values::U16($vector) => $body,
+            Values::I32($vector) => $body,
+            Values::I64($vector) => $body,
+            Values::F32($vector) => $body,
+            Values::F64($vector) => $body,
+        }
+    };
+}
+
+impl Values {
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        each!(self, vector => vector.len())
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as float32, rounded where they do not fit.
+    #[allow(clippy::unnecessary_cast, reason = "one expression for all types of element")]
+    pub fn to_f32(&self) -> Vec<f32> {
+        each!(self, vector => vector.iter().map(|&value| value as f32).collect())
+    }
+
+    /// The elements as float64; exact except for integers beyond 2^53.
+    #[allow(clippy::unnecessary_cast, reason = "one expression for all types of element")]
+    pub fn to_f64(&self) -> Vec<f64> {
+        each!(self, vector => vector.iter().map(|&value| value as f64).collect())
+    }
+
+    /// NumPy's name of the type, as this module writes it.
+    fn descr(&self) -> &'static str {
+        match self {
+            Self::U8(_) => "|u1",
+            Self::U16(_) => "<u2",
+            Self::I32(_) => "<i4",
+            Self::I64(_) => "<i8",
+            Self::F32(_) => "<f4",
+            Self::F64(_) => "<f8",
+        }
+    }
+}
+
+/// An array of any rank.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    shape: Vec<usize>,
+    values: Values,
+}
+
+impl Array {
+    /// An array of this shape; the number of values must be the product of the extents.
+    pub fn new(shape: Vec<usize>, values: Values) -> Result<Self> {
+        if element_count(&shape) == Some(values.len()) {
+            Ok(Self { shape, values })
+        } else {
+            Err(Error::Data(format!(
+                "an array of shape {shape:?} cannot hold {} values",
+                values.len()
+            )))
+        }
+    }
+
+    /// Extents, outermost first; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements in row-major order.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Read a `.npy` file. Fortran order is turned into row-major order.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = input::read_bytes(path)?;
+        Self::from_bytes(&bytes).map_err(|reason| Error::input(path, reason))
+    }
+
+    /// Write a `.npy` file, little-endian and in row-major order, whole or not at all.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        atomic::write_atomically(path, |file| self.write_to(file))
+    }
+
+    /// The array in the bytes of a `.npy` file, or the reason why there is none.
+    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let (header, data) = split_header(bytes)?;
+        let Header {
+            descr,
+            fortran_order,
+            shape,
+        } = parse_header(header).ok_or("has a header that is no NPY header; save it again with numpy.save")?;
+
+        let (order, kind) = descr.split_at_checked(1).unwrap_or(("", ""));
+        let big_endian = order == ">";
+        if !matches!(order, "<" | ">" | "|" | "=") {
+            return Err(unsupported_type(&descr));
+        }
+        macro_rules! decode {
+            ($variant:ident, $element:ty) => {{
+                let used = element_count(&shape)
+                    .and_then(|count| count.checked_mul(size_of::<$element>()))
+                    .and_then(|size| data.get(..size))
+                    .ok_or_else(|| {
+                        format!(
+                            "is truncated: {shape:?} elements of type {descr} do not fit in its {} bytes; copy it again",
+                            data.len()
+                        )
+                    })?;
+                let chunks = used.as_chunks().0;
+                let mut values = input::reserve(chunks.len())?;
+                if big_endian {
+                    values.extend(chunks.iter().map(|&chunk| <$element>::from_be_bytes(chunk)));
+                } else {
+                    values.extend(chunks.iter().map(|&chunk| <$element>::from_le_bytes(chunk)));
+                }
+                Values::$variant(if fortran_order { to_row_major(&shape, &values)? } else { values })
+            }};
+        }
+        let values = match kind {
+            "u1" => decode!(U8, u8),
+            "u2" => decode!(U16, u16),
+            "i4" => decode!(I32, i32),
+            "i8" => decode!(I64, i64),
+            "f4" => decode!(F32, f32),
+            "f8" => decode!(F64, f64),
+            _ => return Err(unsupported_type(&descr)),
+        };
+        Ok(Self { shape, values })
+    }
+
+    /// The bytes of a `.npy` file.
+    pub fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
+        let extents: String = self.shape.iter().map(|extent| format!("{extent}, ")).collect();
+        // A tuple of one keeps its comma, longer ones drop the last.
+        let extents = match self.shape.len() {
+            1 => extents.trim_end(),
+            _ => extents.trim_end_matches(", "),
+        };
+        let descr = self.values.descr();
+        let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents}), }}");
+        let prefix = MAGIC.len() + 4;
+        let padded = (prefix + header.len() + 1).next_multiple_of(ALIGNMENT) - prefix;
+        header.extend(std::iter::repeat_n(' ', padded - 1 - header.len()));
+        header.push('\n');
+        let length = u16::try_from(header.len()).map_err(io::Error::other)?;
+
+        file.write_all(MAGIC)?;
+        file.write_all(&[1, 0])?;
+        file.write_all(&length.to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        each!(&self.values, vector => vector.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())))
+    }
+}
+
+/// What a header says.
+struct Header {
+    descr: String,
+    fortran_order: bool,
+    shape: Vec<usize>,
+}
+
+fn unsupported_type(descr: &str) -> String {
+    format!(
+        "has elements of type '{}', which is not read; convert it with array.astype('float32')",
+        descr.escape_default()
+    )
+}
+
+/// The number of elements, where it fits in a `usize`.
+fn element_count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1_usize, |count, &extent| count.checked_mul(extent))
+}
+
+/// Header text and data of a file.
+fn split_header(bytes: &[u8]) -> Reasoned<(&str, &[u8])> {
+    let after_magic = bytes
+        .strip_prefix(MAGIC)
+        .ok_or("is not an NPY file; save it with numpy.save")?;
+    let truncated = || "is truncated inside its header; copy it again".to_owned();
+    let (length, rest) = match after_magic {
+        [1, 0, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
+        [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
+        [] | [_] | [1..=3, 0, ..] => return Err(truncated()),
+        [major, minor, ..] => {
+            return Err(format!(
+                "has NPY version {major}.{minor}, which is not read; save it again with numpy.save"
+            ));
+        }
+    };
+    if length > MAX_HEADER {
+        return Err(format!(
+            "has a header of {length} bytes, too long for a plain array; save it with numpy.save"
+        ));
+    }
+    let (header, data) = rest.split_at_checked(length).ok_or_else(truncated)?;
+    let header = std::str::from_utf8(header).map_err(|_| "has a header that is no text; save it with numpy.save")?;
+    Ok((header, data))
+}
+
+/// Parse the dictionary literal of a plain array: the three keys in any order, each once, and nothing else.
+fn parse_header(text: &str) -> Option<Header> {
+    let mut rest = text
+        .trim_matches([' ', '\n', '\0'])
+        .strip_prefix('{')?
+        .strip_suffix('}')?
+        .trim();
+    let (mut descr, mut fortran_order, mut shape) = (None, None, None);
+    while !rest.is_empty() {
+        let (key, after) = quoted(rest)?;
+        let value = after.trim_start().strip_prefix(':')?.trim_start();
+        let repeated;
+        (repeated, rest) = match key {
+            "descr" => {
+                // A list here means a record; it is named whole, to be refused as a type.
+                let (name, after) = quoted(value).or_else(|| Some((value.strip_suffix([',', ' '])?, "")))?;
+                (descr.replace(name.to_owned()).is_some(), after)
+            }
+            "fortran_order" => match value.strip_prefix("True") {
+                Some(after) => (fortran_order.replace(true).is_some(), after),
+                None => (fortran_order.replace(false).is_some(), value.strip_prefix("False")?),
+            },
+            "shape" => {
+                let (extents, after) = value.strip_prefix('(')?.split_once(')')?;
+                (shape.replace(parse_extents(extents)?).is_some(), after)
+            }
+            _ => return None,
+        };
+        rest = rest.trim_start();
+        rest = match rest.strip_prefix(',') {
+            Some(after) => after.trim_start(),
+            None if rest.is_empty() => rest,
+            None => return None,
+        };
+        if repeated {
+            return None;
+        }
+    }
+    Some(Header {
+        descr: descr?,
+        fortran_order: fortran_order?,
+        shape: shape?,
+    })
+}
+
+/// A string literal without escapes at the start of `text`, and what follows it.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    let (content, after) = text[1..].split_once(quote)?;
+    (!content.contains('\\')).then_some((content, after))
+}
+
+/// The extents between the brackets of a shape.
+fn parse_extents(text: &str) -> Option<Vec<usize>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let text = text.strip_suffix(',').unwrap_or(text);
+    text.split(',')
+        // Python 2 wrote long integers with an L.
+        .map(|extent| extent.trim().trim_end_matches('L').parse().ok())
+        .collect()
+}
+
+/// Elements of a column-major (Fortran) array in row-major order.
+fn to_row_major<T: Copy>(shape: &[usize], column_major: &[T]) -> Reasoned<Vec<T>> {
+    let mut strides = Vec::with_capacity(shape.len());
+    let mut stride = 1;
+    for &extent in shape {
+        strides.push(stride);
+        stride *= extent;
+    }
+    let mut row_major = input::reserve(column_major.len())?;
+    let mut index = vec![0; shape.len()];
+    for _ in 0..column_major.len() {
+        let source: usize = index
+            .iter()
+            .zip(&strides)
+            .map(|(&position, &stride)| position * stride)
+            .sum();
+        row_major.push(column_major[source]);
+        for (position, &extent) in index.iter_mut().zip(shape).rev() {
+            *position += 1;
+            if *position < extent {
+                break;
+            }
+            *position = 0;
+        }
+    }
+    Ok(row_major)
+}
