@@ -254,8 +254,11 @@ fn parse_header(text: &str) -> Option<Header> {
         let repeated;
         (repeated, rest) = match key {
             "descr" => {
-                // A list here means a record; it is named whole, to be refused as a type.
-                let (name, after) = quoted(value).or_else(|| Some((value.strip_suffix([',', ' '])?, "")))?;
+                let (name, after) = match value.strip_prefix('[') {
+                    // The list of fields of a structured type, to be refused by that name.
+                    Some(fields) => ("record", fields.split_once(']')?.1),
+                    None => quoted(value)?,
+                };
                 (descr.replace(name.to_owned()).is_some(), after)
             }
             "fortran_order" => match value.strip_prefix("True") {
