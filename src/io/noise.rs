@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn logarithm_agrees_with_the_platform() {
         for k in 1..4000 {
-            let value = f64::from(k) / 4000.0 * 10f64.powi(-(k % 9));
+            let value = f64::from(k) / 4000.0 * 10_f64.powi(-(k % 9));
             assert!(
                 (ln(value) - value.ln()).abs() <= 4.0 * f64::EPSILON * value.ln().abs(),
                 "{value}"
