@@ -317,9 +317,9 @@ def solve(options):
     noisy = read_image(options.image)
     clean = read_image(options.clean) if options.clean else None
     model = load_model(options.checkpoint, options.spectral_norm).to(torch.float32)
+    clock.append(time.perf_counter())
     regulariser = Regulariser(model, options.sigma, options.variant)
     gradient = Stopwatch(regulariser.gradient)
-    clock.append(time.perf_counter())
     if options.variant == "compiled":
         regulariser.gradient(noisy)
     clock.append(time.perf_counter())
