@@ -3,8 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{gpu, relative_l2};
 use knotwork::gpu::Buffer;
@@ -14,12 +13,25 @@ use knotwork::solver::{Denoiser, Settings, Stop};
 
 const MODELS: [&str; 2] = ["wcrr", "crr"];
 
-type Reference = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
+/// A reference archive.
+struct Reference(PathBuf);
+
+impl Reference {
+    fn values(&self, name: &str) -> Vec<f64> {
+        common::npz::read(&self.0, name).values().to_f64()
+    }
+
+    /// The noisy crop and its size.
+    fn noisy(&self) -> (Vec<f32>, [usize; 2]) {
+        let array = common::npz::read(&self.0, "tv_noisy");
+        (array.values().to_f32(), [array.shape()[0], array.shape()[1]])
+    }
+}
 
 /// A published model normalised as in the reference, and the reference.
 fn published(shared: &Path, name: &str) -> (Ridge, Reference) {
-    let reference = common::npz::read(&shared.join(format!("reference/{name}.npz")));
-    let norm = reference["L"].1[0];
+    let reference = Reference(shared.join(format!("reference/{name}.npz")));
+    let norm = reference.values("L")[0];
     let folder = shared.join("pretrained").join(name);
     let raw = import::read_checkpoint(&folder.join("checkpoint_6000.pth"), &folder.join("config.json")).unwrap();
     let model = raw.normalised(norm, NormKind::Estimate);
@@ -37,16 +49,19 @@ fn run(sigma: f64) -> RunOptions {
 
 #[test]
 fn energy_gradient_and_hessian_agree_with_float64() {
-    let Some(shared) = common::shared("energy_gradient_and_hessian") else {
+    let Some(shared) = common::shared::shared("data") else {
         return;
     };
     for name in MODELS {
         let (model, reference) = published(&shared, name);
-        let (shape, noisy) = &reference["tv_noisy"];
-        let (height, width) = (shape[shape.len() - 2], shape[shape.len() - 1]);
-        let to_f32 = |v: &[f64]| v.iter().map(|&x| x as f32).collect::<Vec<_>>();
-        let source: Buffer = gpu().upload("source", &to_f32(noisy)).unwrap();
-        let direction = gpu().upload("direction", &to_f32(&reference["tv_clean"].1)).unwrap();
+        let (noisy, [height, width]) = reference.noisy();
+        let source: Buffer = gpu().upload("source", &noisy).unwrap();
+        let direction = gpu()
+            .upload(
+                "direction",
+                &common::npz::read(&reference.0, "tv_clean").values().to_f32(),
+            )
+            .unwrap();
         let active = gpu().upload("active", &[0_u32]).unwrap();
         let gradient = gpu().buffer("gradient", height * width).unwrap();
         let images = Images {
@@ -60,13 +75,7 @@ fn energy_gradient_and_hessian_agree_with_float64() {
             let prepared =
                 RidgeOnDevice::new(gpu(), &model, &run(sigma), &images, &gradient, Some(&direction)).unwrap();
             let check = |what: &str, got: &[f32], limit: f64| {
-                let key = reference
-                    .keys()
-                    .find(|k| **k == format!("tv_{what}_s{sigma}") || **k == format!("tv_{what}_{sigma}"));
-                let Some(key) = key else {
-                    panic!("no {what} for {sigma} in {:?}", reference.keys().collect::<Vec<_>>())
-                };
-                let error = relative_l2(got, &reference[key].1);
+                let error = relative_l2(got, &reference.values(&format!("tv_{what}_s{sigma}")));
                 println!("{name} sigma {sigma}: {what} relative error {error:.2e}");
                 assert!(
                     error <= limit,
@@ -86,7 +95,7 @@ fn energy_gradient_and_hessian_agree_with_float64() {
                 prepared.record_hessian(&mut recorder, 1).unwrap();
                 recorder.submit();
                 let got = gpu().read::<f32>(&gradient).unwrap();
-                let error = relative_l2(&got, &reference["tv_hvp_clean_s25"].1);
+                let error = relative_l2(&got, &reference.values("tv_hvp_clean_s25"));
                 println!("{name} sigma 25: Hessian-vector product relative error {error:.2e}");
                 assert!(error <= 2e-5, "{error:.2e}");
             }
@@ -96,14 +105,12 @@ fn energy_gradient_and_hessian_agree_with_float64() {
 
 #[test]
 fn converged_denoising_agrees_with_float64() {
-    let Some(shared) = common::shared("converged_denoising") else {
+    let Some(shared) = common::shared::shared("data") else {
         return;
     };
     for name in MODELS {
         let (model, reference) = published(&shared, name);
-        let (shape, noisy) = &reference["tv_noisy"];
-        let size = [shape[shape.len() - 2], shape[shape.len() - 1]];
-        let noisy: Vec<f32> = noisy.iter().map(|&x| x as f32).collect();
+        let (noisy, size) = reference.noisy();
         for sigma in [5.0, 15.0, 25.0] {
             let settings = Settings {
                 tolerance: 1e-7,
@@ -112,11 +119,8 @@ fn converged_denoising_agrees_with_float64() {
             };
             let denoiser = Denoiser::new(gpu(), &model, &run(sigma), settings, size, 1).unwrap();
             let outcome = denoiser.run(&[&noisy], |_, _, _| {}).unwrap().remove(0);
-            let key = reference
-                .keys()
-                .find(|k| k.contains("denoised_converged") && k.ends_with(&format!("s{sigma}")))
-                .unwrap();
-            let error = relative_l2(&outcome.image, &reference[key].1);
+            let want = reference.values(&format!("tv_denoised_converged_s{sigma}"));
+            let error = relative_l2(&outcome.image, &want);
             println!(
                 "{name} sigma {sigma}: converged after {} iterations, relative error {error:.2e}",
                 outcome.iterations

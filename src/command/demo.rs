@@ -37,6 +37,7 @@ pub struct DemoArgs {
     /// No messages but errors
     #[arg(short, long)]
     pub quiet: bool,
+    /// Which device
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -30,6 +30,7 @@ pub struct DenoiseArgs {
     /// Where the result goes; the extension may change the format [default: INPUT with _denoised]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Model and solver
     #[command(flatten)]
     pub solve: SolveArgs,
     /// Clean image to compare with: prints PSNR and SSIM
@@ -44,6 +45,7 @@ pub struct DenoiseArgs {
     /// No messages but errors
     #[arg(short, long)]
     pub quiet: bool,
+    /// Which device
     #[command(flatten)]
     pub device: DeviceArgs,
 }

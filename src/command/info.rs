@@ -17,6 +17,7 @@ pub struct InfoArgs {
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
+    /// Which device
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -39,6 +39,7 @@ pub struct ImportArgs {
     /// No messages but errors
     #[arg(short, long)]
     pub quiet: bool,
+    /// Which device
     #[command(flatten)]
     pub device: DeviceArgs,
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")]
 
 pub mod npz;
+pub mod shared;
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use knotwork::gpu::{Gpu, GpuOptions};
@@ -13,18 +13,6 @@ use knotwork::gpu::{Gpu, GpuOptions};
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| Gpu::open(GpuOptions::default()).expect("the tests need an adapter; a software driver will do"))
-}
-
-/// The folder with published weights and reference outputs, if `KNOTWORK_SHARED` names it; prints why a test is skipped
-/// otherwise.
-pub fn shared(test: &str) -> Option<PathBuf> {
-    match std::env::var_os("KNOTWORK_SHARED") {
-        Some(folder) if !folder.is_empty() => Some(PathBuf::from(folder).join("data")),
-        _ => {
-            eprintln!("{test} skipped: KNOTWORK_SHARED does not name the folder with the published weights");
-            None
-        }
-    }
 }
 
 /// Rounding unit of f32.

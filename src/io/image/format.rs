@@ -46,6 +46,15 @@ pub(super) enum Container {
     Npy,
 }
 
+/// What the first bytes of a file say it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A kind that is written too.
+    Stored(Container),
+    /// JPEG, BMP, PGM or PPM.
+    ReadOnly,
+}
+
 impl Format {
     /// The format for an output at `path`, from that of its input. An extension of the same kind of file keeps the
     /// format. Otherwise `.png` takes 8-bit integers for 8-bit inputs and 16-bit ones for all others; `.tif` and `.tiff`
@@ -108,23 +117,23 @@ enum Depth {
 }
 
 /// First bytes of the files that are read. TIFF comes in two byte orders, and in a variant for more than 4 GB.
-const READ: [(&[u8], Container); 6] = [
-    (b"\x89PNG\r\n\x1a\n", Container::Png),
-    (b"II\x2a\0", Container::Tiff),
-    (b"MM\0\x2a", Container::Tiff),
-    (b"II\x2b\0", Container::Tiff),
-    (b"MM\0\x2b", Container::Tiff),
-    (b"\x93NUMPY", Container::Npy),
+const READ: [(&[u8], Content); 10] = [
+    (b"\x89PNG\r\n\x1a\n", Content::Stored(Container::Png)),
+    (b"II\x2a\0", Content::Stored(Container::Tiff)),
+    (b"MM\0\x2a", Content::Stored(Container::Tiff)),
+    (b"II\x2b\0", Content::Stored(Container::Tiff)),
+    (b"MM\0\x2b", Content::Stored(Container::Tiff)),
+    (b"\x93NUMPY", Content::Stored(Container::Npy)),
+    (b"\xff\xd8\xff", Content::ReadOnly),
+    (b"BM", Content::ReadOnly),
+    (b"P5", Content::ReadOnly),
+    (b"P6", Content::ReadOnly),
 ];
 
 /// First bytes of files that people take for images this program reads, and what to do with them.
-const NOT_READ: [(&[u8], &str); 12] = [
-    (b"\xff\xd8\xff", "is a JPEG image; convert it to PNG"),
+const NOT_READ: [(&[u8], &str); 8] = [
     (b"GIF8", "is a GIF image; convert it to PNG"),
-    (b"BM", "is a BMP image; convert it to PNG"),
     (b"RIFF", "is a WebP image or another RIFF file; convert it to PNG"),
-    (b"P5", "is a PGM image; convert it to PNG"),
-    (b"P6", "is a PPM image; convert it to PNG"),
     (b"\0\0\0\x0cjP  ", "is a JPEG 2000 image; convert it to TIFF"),
     (b"v/1\x01", "is an OpenEXR image; convert it to a 32-bit float TIFF"),
     (b"\x89HDF", "is an HDF5 file; save the array in it with numpy.save"),
@@ -137,15 +146,15 @@ const NOT_READ: [(&[u8], &str); 12] = [
 ];
 
 /// Recognise a file by its first bytes.
-pub(super) fn recognise(bytes: &[u8]) -> Reasoned<Container> {
-    if let Some((_, container)) = READ.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return Ok(*container);
+pub(super) fn recognise(bytes: &[u8]) -> Reasoned<Content> {
+    if let Some((_, content)) = READ.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Ok(*content);
     }
     Err(NOT_READ
         .iter()
         .find(|(magic, _)| bytes.starts_with(magic))
         .map_or(
-            "is not a PNG, TIFF or NPY file; convert it to one of these",
+            "is not a PNG, TIFF, NPY, JPEG, BMP or PGM file; convert it to PNG or TIFF",
             |(_, reason)| reason,
         )
         .to_owned())

@@ -1,8 +1,10 @@
-//! Images in and out: PNG, TIFF and NPY, read by content and written in the format they came in.
+//! Images in and out: PNG, TIFF and NPY, read by content and written in the format they came in; JPEG, BMP, PGM and PPM
+//! are read too.
 
 mod format;
 mod npy_codec;
 mod png_codec;
+mod read_only;
 mod samples;
 mod tiff_codec;
 
@@ -11,7 +13,7 @@ pub use format::{Axes, Format};
 use super::atomic;
 use super::input::{self, Reasoned};
 use crate::{Error, Result};
-use format::Container;
+use format::{Container, Content};
 use std::path::Path;
 
 /// Above this many pixels a header is taken for damage rather than an image.
@@ -68,9 +70,10 @@ impl Image {
     /// The image in the bytes of a file, or the reason why there is none.
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
         let image = input::guard_panics(|| match format::recognise(bytes)? {
-            Container::Png => png_codec::decode(bytes),
-            Container::Tiff => tiff_codec::decode(bytes),
-            Container::Npy => npy_codec::decode(bytes),
+            Content::Stored(Container::Png) => png_codec::decode(bytes),
+            Content::Stored(Container::Tiff) => tiff_codec::decode(bytes),
+            Content::Stored(Container::Npy) => npy_codec::decode(bytes),
+            Content::ReadOnly => read_only::decode(bytes),
         })?;
         match image.describe_non_finite() {
             Some(defect) => Err(format!("{defect}; replace them, for instance with numpy.nan_to_num")),
