@@ -1,17 +1,17 @@
 // Zero-padded correlation of a stack of planes with one group of CO filters:
-//   dst[c](r, q) (+)= sum_p sum_ky sum_kx  w[p, ky, kx, c] * src[p](r + ky - K/2, q + kx - K/2),   p < BLOCKS * CI,
+//   dst[c](r, q) (+)= sum_p sum_ky sum_kx  w[p, ky, kx, c] * src[p](r + ky - K/2, q + kx - K/2),   p < PLANES,
 // and dst = 0 outside the image, which is the zero that the next layer's padding reads. The adjoint of a layer is this
 // same kernel with flipped filters and exchanged plane roles.
 //
-// One invocation computes CO planes x ROWS rows x COLS columns: each source value is loaded once into `window` and used for
-// every filter tap and plane it meets. global id = (column block, row block, image). On software drivers BLOCKS = 1, so
-// that every weight sits at a literal index; elsewhere BLOCKS runs over the source planes and the code stays small.
-// src: (image, plane, row, column) frame with slack behind the last row; weights: [block][ci][ky][kx][c] in groups of 4.
+// One invocation computes CO planes x ROWS rows x COLS columns. For every source plane it loads the pixels under its outputs
+// once, into `window`, and uses each for every filter tap and plane that it meets; larger blocks mean fewer loads, smaller
+// ones fewer registers. global id = (column block, row block, image).
+// src: (image, plane, row, column) frame with slack behind the last row; weights: (source plane, ky, kx, c) in vec4s, each
+// source plane padded to whole vec4s so that within a plane every index is a literal.
 #import tile
 
 const K: u32 = 5u;
-const CI: u32 = 1u;
-const BLOCKS: u32 = 1u;
+const PLANES: u32 = 1u;   // source planes summed by one launch
 const CO: u32 = 4u;
 const ROWS: u32 = 4u;
 const COLS: u32 = 2u;
@@ -20,7 +20,7 @@ const WORKGROUP_Y: u32 = 8u;
 
 const WINDOW_ROWS: u32 = ROWS + K - 1u;
 const WINDOW_COLS: u32 = COLS + K - 1u;
-const WEIGHT_QUADS = (BLOCKS * CI * K * K * CO + 3u) / 4u;
+const PLANE_QUADS = (K * K * CO + 3u) / 4u;
 
 struct ConvParams {
     dst: Region,
@@ -35,13 +35,9 @@ struct ConvParams {
 }
 
 @group(0) @binding(0) var<uniform> params: ConvParams;
-@group(0) @binding(1) var<uniform> weights: array<vec4<f32>, WEIGHT_QUADS>;
+@group(0) @binding(1) var<uniform> weights: array<vec4<f32>, PLANES * PLANE_QUADS>;
 @group(0) @binding(2) var<storage, read> src: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dst: array<f32>;
-
-fn weight(index: u32) -> f32 {
-    return weights[index / 4u][index % 4u];
-}
 
 @compute @workgroup_size(WORKGROUP_X, WORKGROUP_Y)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -52,32 +48,28 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         + row0 * params.src_row_stride + col0 - (K / 2u) * (params.src_row_stride + 1u);
 
     var sum: array<f32, CO * ROWS * COLS>;
-    // @unroll 1
-    for (var block = 0u; block < BLOCKS; block++) {
+    for (var plane = 0u; plane < PLANES; plane++) {
+        let first = corner + plane * params.src_plane_stride;
+        var window: array<f32, WINDOW_ROWS * WINDOW_COLS>;
         // @unroll 64
-        for (var ci = 0u; ci < CI; ci++) {
-            let plane = corner + (block * CI + ci) * params.src_plane_stride;
-            var window: array<f32, WINDOW_ROWS * WINDOW_COLS>;
+        for (var y = 0u; y < WINDOW_ROWS; y++) {
             // @unroll 64
-            for (var y = 0u; y < WINDOW_ROWS; y++) {
-                // @unroll 64
-                for (var x = 0u; x < WINDOW_COLS; x++) {
-                    window[y * WINDOW_COLS + x] = src[plane + y * params.src_row_stride + x];
-                }
+            for (var x = 0u; x < WINDOW_COLS; x++) {
+                window[y * WINDOW_COLS + x] = src[first + y * params.src_row_stride + x];
             }
+        }
+        // @unroll 64
+        for (var ky = 0u; ky < K; ky++) {
             // @unroll 64
-            for (var ky = 0u; ky < K; ky++) {
+            for (var kx = 0u; kx < K; kx++) {
                 // @unroll 64
-                for (var kx = 0u; kx < K; kx++) {
+                for (var c = 0u; c < CO; c++) {
+                    let w = weights[plane * PLANE_QUADS + ((ky * K + kx) * CO + c) / 4u][((ky * K + kx) * CO + c) % 4u];
                     // @unroll 64
-                    for (var c = 0u; c < CO; c++) {
-                        let w = weight((((block * CI + ci) * K + ky) * K + kx) * CO + c);
+                    for (var y = 0u; y < ROWS; y++) {
                         // @unroll 64
-                        for (var y = 0u; y < ROWS; y++) {
-                            // @unroll 64
-                            for (var x = 0u; x < COLS; x++) {
-                                sum[(c * ROWS + y) * COLS + x] += w * window[(y + ky) * WINDOW_COLS + x + kx];
-                            }
+                        for (var x = 0u; x < COLS; x++) {
+                            sum[(c * ROWS + y) * COLS + x] += w * window[(y + ky) * WINDOW_COLS + x + kx];
                         }
                     }
                 }

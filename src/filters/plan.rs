@@ -2,34 +2,32 @@
 
 use crate::gpu::Gpu;
 
-/// How the convolution kernel is specialised.
+/// What the convolution kernel is specialised for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConvStyle {
-    /// Everything written out, weights at literal indices: what a software driver runs fast.
-    Unrolled,
-    /// A loop over the source planes inside the kernel: small code for a GPU's instruction cache.
-    Looped,
+    /// A software driver: loads are dear and registers spill into a cache, so blocks are large.
+    Software,
+    /// A GPU: blocks that stay in registers.
+    Hardware,
 }
 
 impl ConvStyle {
     /// The style that suits the adapter.
     pub fn for_gpu(gpu: &Gpu) -> Self {
         if gpu.adapter().software {
-            Self::Unrolled
+            Self::Software
         } else {
-            Self::Looped
+            Self::Hardware
         }
     }
 }
 
-/// One way to compute a layer: `passes` x `groups` launches, each adding `blocks` x `ci` source planes into `co`
-/// destination planes, `rows` x `cols` pixels per invocation.
+/// One way to compute a layer: `passes` x `groups` launches, each adding `planes` source planes into `co` destination
+/// planes, `rows` x `cols` pixels per invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvPlan {
-    /// Source planes written out in one block.
-    pub ci: usize,
-    /// Blocks looped over in one launch.
-    pub blocks: usize,
+    /// Source planes summed by one launch.
+    pub planes: usize,
     /// Destination planes per invocation.
     pub co: usize,
     /// Output rows per invocation.
@@ -42,14 +40,25 @@ pub struct ConvPlan {
     pub groups: usize,
 }
 
-/// Multiply-adds written out in one kernel: software drivers take about half a second per thousand to compile, once per
-/// machine, and cache the result.
-const UNROLLED_LIMIT: usize = 3300;
+/// Most rows, and most columns, that a plan gives one invocation.
+pub(super) const MAX_BLOCK: usize = 8;
 
-/// Cost of a storage access and of a multiply-add for one 8-lane vector on a software driver, in nanoseconds
-/// (`benches/README.md`). Only their ratio matters.
+/// Multiply-adds written out in one kernel. Software drivers take one to two seconds per thousand to compile, once per
+/// machine (they cache the result); layers that cost little anyway get less.
+const WRITTEN_OUT: usize = 4000;
+const WRITTEN_OUT_SMALL: usize = 1600;
+
+/// Multiply-adds per pixel below which a layer counts as small.
+const SMALL_LAYER: usize = 1000;
+
+/// Sums that one invocation may hold on a software driver before spilling costs more than it saves.
+const SOFTWARE_SUMS: usize = 160;
+
+/// Nanoseconds that lavapipe takes, per vector of 8 lanes, for a storage access, for a uniform at an index that varies
+/// from loop to loop, and for a multiply-add (see `benches/README.md`). Only their ratios matter.
 const ACCESS: f64 = 18.0;
-const MULTIPLY_ADD: f64 = 0.6;
+const WEIGHT: f64 = 3.6;
+const MULTIPLY_ADD: f64 = 0.45;
 
 /// Bytes of weights that fit a uniform binding at default limits.
 const WEIGHT_BYTES: usize = 65536;
@@ -61,67 +70,69 @@ fn divisors(n: usize) -> impl Iterator<Item = usize> {
 impl ConvPlan {
     /// The plan for a layer of `outputs` x `inputs` filters of side `size`.
     pub fn new(style: ConvStyle, inputs: usize, outputs: usize, size: usize) -> Self {
+        let narrow = {
+            let co = divisors(outputs).filter(|co| *co <= 8).last().unwrap_or(1);
+            Self::with_block(inputs, outputs, size, [co, 4, 2])
+        };
         match style {
-            ConvStyle::Unrolled => Self::unrolled(inputs, outputs, size),
-            ConvStyle::Looped => Self::looped(inputs, outputs, size),
-        }
-    }
-
-    fn unrolled(inputs: usize, outputs: usize, size: usize) -> Self {
-        let mut best = (f64::INFINITY, Self::looped(inputs, outputs, size));
-        for (rows, cols) in [(4, 2), (4, 1), (2, 2), (2, 1), (1, 1)] {
-            for co in divisors(outputs).filter(|co| *co <= 16) {
-                for ci in divisors(inputs) {
-                    let multiply_adds = ci * co * size * size * rows * cols;
-                    if multiply_adds > UNROLLED_LIMIT {
-                        break;
-                    }
-                    let plan = Self {
-                        ci,
-                        blocks: 1,
-                        co,
-                        rows,
-                        cols,
-                        passes: inputs / ci,
-                        groups: outputs / co,
-                    };
-                    let window = (ci * (rows + size - 1) * (cols + size - 1)) as f64;
-                    let stores = (co * rows * cols) as f64;
-                    let pass = ACCESS * (window + stores) + MULTIPLY_ADD * multiply_adds as f64;
-                    let adding = ACCESS * stores * (plan.passes - 1) as f64;
-                    let per_pixel = (pass * plan.passes as f64 + adding) * plan.groups as f64 / (rows * cols) as f64;
-                    if per_pixel < best.0 {
-                        best = (per_pixel, plan);
-                    }
-                }
+            ConvStyle::Hardware => narrow,
+            ConvStyle::Software => {
+                let small = inputs * outputs * size * size < SMALL_LAYER;
+                let written_out = if small { WRITTEN_OUT_SMALL } else { WRITTEN_OUT };
+                let blocks = [[8, 8], [8, 4], [4, 4], [4, 2], [2, 2], [1, 1]];
+                let plans = blocks.into_iter().flat_map(|[rows, cols]| {
+                    divisors(outputs)
+                        .filter(move |co| {
+                            co * rows * cols <= SOFTWARE_SUMS && co * rows * cols * size * size <= written_out
+                        })
+                        .map(move |co| Self::with_block(inputs, outputs, size, [co, rows, cols]))
+                });
+                plans
+                    .min_by(|a, b| a.software_cost(size).total_cmp(&b.software_cost(size)))
+                    .unwrap_or(narrow)
             }
         }
-        best.1
     }
 
-    fn looped(inputs: usize, outputs: usize, size: usize) -> Self {
-        let co = divisors(outputs).filter(|co| *co <= 8).last().unwrap_or(1);
-        let blocks = divisors(inputs)
-            .filter(|b| b * co * size * size * 4 <= WEIGHT_BYTES)
+    /// The plan with `[co, rows, cols]` per invocation and as many source planes per launch as their weights fit a
+    /// binding. `co` must divide `outputs`.
+    pub fn with_block(inputs: usize, outputs: usize, size: usize, [co, rows, cols]: [usize; 3]) -> Self {
+        let plane_bytes = 4 * (co * size * size).next_multiple_of(4);
+        let planes = divisors(inputs)
+            .filter(|p| p * plane_bytes <= WEIGHT_BYTES)
             .last()
             .unwrap_or(1);
         Self {
-            ci: 1,
-            blocks,
+            planes,
             co,
-            rows: 4,
-            cols: 2,
-            passes: inputs / blocks,
+            rows,
+            cols,
+            passes: inputs / planes,
             groups: outputs / co,
         }
     }
 
+    /// Estimated time per pixel on a software driver.
+    fn software_cost(&self, size: usize) -> f64 {
+        let pixels = (self.rows * self.cols) as f64;
+        let window = ((self.rows + size - 1) * (self.cols + size - 1)) as f64;
+        let taps = (self.co * size * size) as f64;
+        let per_plane = ACCESS * window + WEIGHT * taps + MULTIPLY_ADD * taps * pixels;
+        let stores = ACCESS * self.co as f64 * pixels;
+        let per_pass = per_plane * self.planes as f64 + 2.0 * stores;
+        per_pass * (self.passes * self.groups) as f64 / pixels
+    }
+
+    /// Elements of one launch's weights: whole vec4s per source plane.
+    pub(super) fn weights_per_launch(&self, size: usize) -> usize {
+        self.planes * (self.co * size * size).next_multiple_of(4)
+    }
+
     /// The kernel's constants.
-    pub fn constants(&self, size: usize) -> [(&'static str, u32); 6] {
+    pub fn constants(&self, size: usize) -> [(&'static str, u32); 5] {
         [
             ("K", size as u32),
-            ("CI", self.ci as u32),
-            ("BLOCKS", self.blocks as u32),
+            ("PLANES", self.planes as u32),
             ("CO", self.co as u32),
             ("ROWS", self.rows as u32),
             ("COLS", self.cols as u32),

@@ -1,7 +1,7 @@
 //! A convolution layer on the device: kernel, weights and launches between two stacks of planes.
 
 use super::bank::ConvLayer;
-use super::plan::{ConvPlan, ConvStyle};
+use super::plan::{ConvPlan, MAX_BLOCK};
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
 use crate::{Result, shader_struct};
 
@@ -67,8 +67,8 @@ const WORKGROUP: (u32, u32) = (8, 4);
 
 /// Elements that must follow the last value a stage may need: invocations beyond the region read on without storing.
 pub(crate) fn slack(row_stride: usize, size: usize) -> usize {
-    // The largest block of rows (4 per invocation) and columns (2 per invocation) of one workgroup, plus the filter.
-    (WORKGROUP.1 as usize * 4 + size) * row_stride + WORKGROUP.0 as usize * 2 + size
+    let block = |extent: u32| extent as usize * MAX_BLOCK;
+    (block(WORKGROUP.1) + size) * row_stride + block(WORKGROUP.0) + size
 }
 
 /// One layer between two buffers, for a list of rectangles (tiles).
@@ -79,22 +79,19 @@ pub struct ConvStage {
 }
 
 impl ConvStage {
-    /// Prepares `layer` from `src` to `dst` for every `(source, destination)` of `tiles`; of the source only the
-    /// position and the strides count.
-    ///
-    /// The source must hold the filter's radius around each rectangle and [`slack`] behind it.
+    /// Prepares `layer` from `src` to `dst` for every `(source, destination)` of `tiles`; of the source only the position
+    /// and the strides count. It must hold the filter's radius around each rectangle and [`slack`] behind it.
     ///
     /// # Errors
     /// Device errors.
     pub fn new(
         gpu: &Gpu,
-        style: ConvStyle,
+        plan: &ConvPlan,
         layer: &ConvLayer,
         src: &Buffer,
         dst: &Buffer,
         tiles: &[(Region, Region)],
     ) -> Result<Self> {
-        let plan = ConvPlan::new(style, layer.inputs, layer.outputs, layer.size);
         let mut constants = plan.constants(layer.size).to_vec();
         constants.extend([("WORKGROUP_X", WORKGROUP.0), ("WORKGROUP_Y", WORKGROUP.1)]);
         let kernel = gpu.kernel("conv", &constants)?;
@@ -103,21 +100,21 @@ impl ConvStage {
         for (source, region) in tiles {
             for pass in 0..plan.passes {
                 for group in 0..plan.groups {
-                    params.push(launch_params(&plan, source, region, pass, group));
+                    params.push(launch_params(plan, source, region, pass, group));
                 }
             }
         }
         let table = gpu.params(&params)?;
         let (weights, block) = packed_weights(
             layer,
-            &plan,
+            plan,
             gpu.limits().min_uniform_buffer_offset_alignment as usize / 4,
         );
         let weights = gpu.uniform("weights", &weights)?;
-        let quads = (plan.blocks * plan.ci * layer.size * layer.size * plan.co).div_ceil(4);
+        let used = plan.weights_per_launch(layer.size);
         let launches = (0..launches)
             .map(|launch| {
-                let weights: Binding<'_> = weights.slice(launch * block, quads * 4).into();
+                let weights: Binding<'_> = weights.slice(launch * block, used).into();
                 kernel.bind(
                     gpu,
                     &[
@@ -152,7 +149,7 @@ impl ConvStage {
 }
 
 fn launch_params(plan: &ConvPlan, source: &Region, region: &Region, pass: usize, group: usize) -> ConvParams {
-    let planes = (pass * plan.blocks * plan.ci) as u32;
+    let planes = (pass * plan.planes) as u32;
     let first = region.first + (group * plan.co) as u32 * region.plane_stride;
     ConvParams {
         dst: Region { first, ..*region },
@@ -165,20 +162,20 @@ fn launch_params(plan: &ConvPlan, source: &Region, region: &Region, pass: usize,
     }
 }
 
-/// Weights in launch order (pass, group), each launch [block][ci][ky][kx][c] and aligned for a binding offset; and the
-/// distance between launches in elements.
+/// Weights in launch order (pass, group), each launch (source plane, ky, kx, c) with planes padded to whole vec4s and
+/// launches aligned for a binding offset; and the distance between launches in elements.
 fn packed_weights(layer: &ConvLayer, plan: &ConvPlan, alignment: usize) -> (Vec<f32>, usize) {
-    let per_launch = plan.blocks * plan.ci * layer.size * layer.size * plan.co;
-    let block = per_launch.next_multiple_of(alignment);
+    let block = plan.weights_per_launch(layer.size).next_multiple_of(alignment);
     let mut packed = Vec::with_capacity(block * plan.passes * plan.groups);
     for pass in 0..plan.passes {
         for group in 0..plan.groups {
-            for input in (0..plan.blocks * plan.ci).map(|i| pass * plan.blocks * plan.ci + i) {
+            for plane in (0..plan.planes).map(|p| pass * plan.planes + p) {
                 for ky in 0..layer.size {
                     for kx in 0..layer.size {
-                        packed.extend((0..plan.co).map(|c| layer.weight(group * plan.co + c, input, ky, kx)));
+                        packed.extend((0..plan.co).map(|c| layer.weight(group * plan.co + c, plane, ky, kx)));
                     }
                 }
+                packed.resize(packed.len().next_multiple_of(4), 0.0);
             }
             packed.resize(packed.len().next_multiple_of(block), 0.0);
         }

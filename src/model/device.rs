@@ -2,7 +2,7 @@
 
 use super::ridge::Ridge;
 use super::tiles::Tiling;
-use crate::filters::{ConvLayer, ConvStage, ConvStyle, Region, slack};
+use crate::filters::{ConvLayer, ConvPlan, ConvStage, ConvStyle, Region, slack};
 use crate::gpu::reduce::Totals;
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
 use crate::spline::SplineBank;
@@ -102,6 +102,9 @@ impl Forward {
     }
 }
 
+/// Pixels of a row that one invocation of the pointwise kernels works on.
+const PIXELS_PER_INVOCATION: u32 = 4;
+
 /// A pointwise kernel over all responses of a tile.
 #[derive(Debug)]
 struct Pointwise {
@@ -115,7 +118,8 @@ impl Pointwise {
         let [cols, rows] = self.regions[tile];
         recorder.dispatch(
             &self.bound,
-            self.bound.groups([cols, rows, slots * self.channels]),
+            self.bound
+                .groups([cols.div_ceil(PIXELS_PER_INVOCATION), rows, slots * self.channels]),
             tile,
         );
     }
@@ -224,14 +228,8 @@ impl Maker<'_> {
                 })
                 .collect();
             let dst = frames.get(index + 1).unwrap_or(responses);
-            stages.push(ConvStage::new(
-                self.gpu,
-                self.style,
-                layer,
-                &frames[index],
-                dst,
-                &tiles,
-            )?);
+            let plan = ConvPlan::new(self.style, layer.inputs, layer.outputs, layer.size);
+            stages.push(ConvStage::new(self.gpu, &plan, layer, &frames[index], dst, &tiles)?);
         }
         Ok(Forward { load, stages })
     }
@@ -259,7 +257,8 @@ impl Maker<'_> {
                 .collect();
             let src = frames.get(index + 1).unwrap_or(responses);
             let dst = if index == 0 { gradient } else { &frames[index] };
-            stages.push(ConvStage::new(self.gpu, self.style, &turned, src, dst, &tiles)?);
+            let plan = ConvPlan::new(self.style, turned.inputs, turned.outputs, turned.size);
+            stages.push(ConvStage::new(self.gpu, &plan, &turned, src, dst, &tiles)?);
         }
         Ok(stages)
     }
