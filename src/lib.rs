@@ -3,7 +3,10 @@
 //! Freeform pointwise nonlinearities (continuous piecewise-linear splines on nonuniform knots) inside convex and weakly
 //! convex ridge regularizers, evaluated by WGSL compute shaders through wgpu. See the README for the commands and the
 //! layout.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic"))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")
+)]
 
 pub mod error;
 pub mod io;
