@@ -49,7 +49,7 @@ pub enum Loss {
 /// An optimal spline with its certificate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
-    /// The spline with a knot at every distinct x of the samples. Most slope changes are 0; `sparsify` removes them.
+    /// The spline with a knot at every distinct x of the samples. Most slope changes are 0; [`Fit::sparsest`] removes them.
     pub spline: Spline,
     /// Its slopes, inside the bounds exactly, and where `exact` also equal to the last bit where there is no slope
     /// change. (Slopes recomputed from the values carry the rounding `~ 1e-16 |f| / h`.)
