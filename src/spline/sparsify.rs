@@ -102,7 +102,8 @@ pub struct Reduction {
 ///
 /// Each step tries the knots whose removal costs least before the refit, solves the refit (a tridiagonal system; if its
 /// solution leaves the bounds, accelerated projected gradients in the metric of its diagonal, with the exact projection)
-/// and keeps it if the exact error fits the budget. O(N) per refit, O(N^2) in all.
+/// and keeps it if the exact error fits the budget. The result is inside the bounds and its error exact in every case;
+/// only under active bounds is the refit's optimality that of an iteration. O(N) per refit, O(N^2) in all.
 ///
 /// # Errors
 /// [`Error::Data`] when the weights have the wrong length or are invalid, `max_error` is negative or NaN, `max_knots` is

@@ -8,7 +8,7 @@
 //! Method: a primal-dual interior-point method whose Newton systems are solved in O(M) by a Riccati recursion without
 //! subtractions (10 to 40 iterations in practice, independent of M); for the squared loss then the exact solution of
 //! the active set it has identified, again O(M), with the exact multipliers. lambda = 0 is the exact projection of
-//! [`super::project`], and lambda >= [`lambda_max`] the affine fit in closed form. Every result carries the gap between
+//! [`super::project()`], and lambda >= [`lambda_max`] the affine fit in closed form. Every result carries the gap between
 //! its objective and that of a dual feasible point, so nothing rests on trust in the method.
 
 mod active_set;
