@@ -218,7 +218,7 @@ pub fn prox_of_potential_derivative(phi: &Spline, tau: f64) -> Result<Spline> {
 
 /// Whether f32 can tell `a < b` apart as knots: more than one f32 ulp, so that the gap survives rounding, and more than
 /// the device may flush to zero.
-fn separate(a: f64, b: f64) -> bool {
+pub(crate) fn separate(a: f64, b: f64) -> bool {
     b - a > (f64::from(f32::EPSILON) * a.abs().max(b.abs())).max(2.0 * f64::from(f32::MIN_POSITIVE))
 }
 

@@ -1,12 +1,24 @@
 //! Continuous piecewise-linear functions on nonuniform knots: the host mathematics, in f64.
 //!
 //! [`function`] holds the type [`Spline`] and its evaluation, [`algebra`] sums, compositions, inverses and the
-//! conversion between proximal operators and potentials.
+//! conversion between proximal operators and potentials, [`bounds`] the slope bounds, [`mod@project`] the projections onto
+//! them, [`samples`] and [`tv2`] the exact fit of a function to data, [`sparsify`] and [`refine`] the removal and insertion
+//! of knots.
 
 pub mod algebra;
-mod bank;
+pub mod bounds;
 pub mod function;
+pub mod project;
+pub mod refine;
+pub mod samples;
+pub mod sparsify;
+pub mod tv2;
 
 pub use algebra::{ReluForm, penalty_derivative_of_prox, prox_of_potential_derivative};
-pub use bank::SplineBank;
+pub use bounds::{SlopeBounds, Violation};
 pub use function::Spline;
+pub use project::{clip_slopes, clip_slopes_vjp, project, projection_residual};
+pub use refine::{divide_segments, insert_knots, propose_knots};
+pub use samples::Samples;
+pub use sparsify::{Budget, Reduction, reduce, sparsest};
+pub use tv2::{Fit, Loss, fit_tv2, lambda_max};
