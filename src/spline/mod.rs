@@ -3,9 +3,10 @@
 //! [`function`] holds the type [`Spline`] and its evaluation, [`algebra`] sums, compositions, inverses and the
 //! conversion between proximal operators and potentials, [`bounds`] the slope bounds, [`mod@project`] the projections onto
 //! them, [`samples`] and [`tv2`] the exact fit of a function to data, [`sparsify`] and [`refine`] the removal and insertion
-//! of knots.
+//! of knots. `bank` lays splines out for the device.
 
 pub mod algebra;
+mod bank;
 pub mod bounds;
 pub mod function;
 pub mod project;
@@ -15,6 +16,7 @@ pub mod sparsify;
 pub mod tv2;
 
 pub use algebra::{ReluForm, penalty_derivative_of_prox, prox_of_potential_derivative};
+pub use bank::SplineBank;
 pub use bounds::{SlopeBounds, Violation};
 pub use function::Spline;
 pub use project::{clip_slopes, clip_slopes_vjp, project, projection_residual};
