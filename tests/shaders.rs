@@ -12,9 +12,9 @@ use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
-    ("conv", &[("K", 7), ("PLANES", 32), ("CO", 3), ("ROWS", 4), ("COLS", 4)]),
-    ("conv", &[("K", 5), ("PLANES", 60), ("CO", 8), ("ROWS", 4), ("COLS", 2)]),
-    ("conv", &[("K", 1), ("PLANES", 1), ("CO", 1), ("ROWS", 8), ("COLS", 8)]),
+    ("conv", &[("K", 7), ("PLANES", 32), ("CO", 3), ("ROWS", 4)]),
+    ("conv", &[("K", 5), ("PLANES", 60), ("CO", 8), ("ROWS", 4)]),
+    ("conv", &[("K", 1), ("PLANES", 1), ("CO", 1), ("ROWS", 8)]),
     (
         "spline_activation",
         &[("KNOTS", 4096), ("SEARCH_STEPS", 12), ("CHANNELS", 60)],

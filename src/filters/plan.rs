@@ -23,7 +23,7 @@ impl ConvStyle {
 }
 
 /// One way to compute a layer: `passes` x `groups` launches, each adding `planes` source planes into `co` destination
-/// planes, `rows` x `cols` pixels per invocation.
+/// planes, `rows` x 4 pixels per invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvPlan {
     /// Source planes summed by one launch.
@@ -32,16 +32,17 @@ pub struct ConvPlan {
     pub co: usize,
     /// Output rows per invocation.
     pub rows: usize,
-    /// Output columns per invocation.
-    pub cols: usize,
     /// Launches over the source planes; all but the first add to the destination.
     pub passes: usize,
     /// Launches over the destination planes.
     pub groups: usize,
 }
 
-/// Most rows, and most columns, that a plan gives one invocation.
-pub(super) const MAX_BLOCK: usize = 8;
+/// Columns that one invocation computes: a vec4.
+pub(super) const COLS: usize = 4;
+
+/// Most rows that a plan gives one invocation.
+pub(super) const MAX_ROWS: usize = 8;
 
 /// Multiply-adds written out in one kernel. Software drivers take one to two seconds per thousand to compile, once per
 /// machine (they cache the result); layers that cost little anyway get less.
@@ -70,33 +71,32 @@ fn divisors(n: usize) -> impl Iterator<Item = usize> {
 impl ConvPlan {
     /// The plan for a layer of `outputs` x `inputs` filters of side `size`.
     pub fn new(style: ConvStyle, inputs: usize, outputs: usize, size: usize) -> Self {
-        let narrow = {
+        let hardware = {
             let co = divisors(outputs).filter(|co| *co <= 8).last().unwrap_or(1);
-            Self::with_block(inputs, outputs, size, [co, 4, 2])
+            Self::with_block(inputs, outputs, size, [co, 2])
         };
         match style {
-            ConvStyle::Hardware => narrow,
+            ConvStyle::Hardware => hardware,
             ConvStyle::Software => {
                 let small = inputs * outputs * size * size < SMALL_LAYER;
                 let written_out = if small { WRITTEN_OUT_SMALL } else { WRITTEN_OUT };
-                let blocks = [[8, 8], [8, 4], [4, 4], [4, 2], [2, 2], [1, 1]];
-                let plans = blocks.into_iter().flat_map(|[rows, cols]| {
+                let plans = [MAX_ROWS, 4, 2, 1].into_iter().flat_map(|rows| {
                     divisors(outputs)
                         .filter(move |co| {
-                            co * rows * cols <= SOFTWARE_SUMS && co * rows * cols * size * size <= written_out
+                            co * rows * COLS <= SOFTWARE_SUMS && co * rows * COLS * size * size <= written_out
                         })
-                        .map(move |co| Self::with_block(inputs, outputs, size, [co, rows, cols]))
+                        .map(move |co| Self::with_block(inputs, outputs, size, [co, rows]))
                 });
                 plans
                     .min_by(|a, b| a.software_cost(size).total_cmp(&b.software_cost(size)))
-                    .unwrap_or(narrow)
+                    .unwrap_or(hardware)
             }
         }
     }
 
-    /// The plan with `[co, rows, cols]` per invocation and as many source planes per launch as their weights fit a
+    /// The plan with `[co, rows]` per invocation and as many source planes per launch as their weights fit a
     /// binding. `co` must divide `outputs`.
-    pub fn with_block(inputs: usize, outputs: usize, size: usize, [co, rows, cols]: [usize; 3]) -> Self {
+    pub fn with_block(inputs: usize, outputs: usize, size: usize, [co, rows]: [usize; 2]) -> Self {
         let plane_bytes = 4 * (co * size * size).next_multiple_of(4);
         let planes = divisors(inputs)
             .filter(|p| p * plane_bytes <= WEIGHT_BYTES)
@@ -106,7 +106,6 @@ impl ConvPlan {
             planes,
             co,
             rows,
-            cols,
             passes: inputs / planes,
             groups: outputs / co,
         }
@@ -114,8 +113,8 @@ impl ConvPlan {
 
     /// Estimated time per pixel on a software driver.
     fn software_cost(&self, size: usize) -> f64 {
-        let pixels = (self.rows * self.cols) as f64;
-        let window = ((self.rows + size - 1) * (self.cols + size - 1)) as f64;
+        let pixels = (self.rows * COLS) as f64;
+        let window = ((self.rows + size - 1) * (COLS + size - 1)) as f64;
         let taps = (self.co * size * size) as f64;
         let per_plane = ACCESS * window + WEIGHT * taps + MULTIPLY_ADD * taps * pixels;
         let stores = ACCESS * self.co as f64 * pixels;
@@ -129,13 +128,12 @@ impl ConvPlan {
     }
 
     /// The kernel's constants.
-    pub fn constants(&self, size: usize) -> [(&'static str, u32); 5] {
+    pub fn constants(&self, size: usize) -> [(&'static str, u32); 4] {
         [
             ("K", size as u32),
             ("PLANES", self.planes as u32),
             ("CO", self.co as u32),
             ("ROWS", self.rows as u32),
-            ("COLS", self.cols as u32),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! A convolution layer on the device: kernel, weights and launches between two stacks of planes.
 
 use super::bank::ConvLayer;
-use super::plan::{ConvPlan, MAX_BLOCK};
+use super::plan::{COLS, ConvPlan, MAX_ROWS};
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
 use crate::{Result, shader_struct};
 
@@ -67,8 +67,7 @@ const WORKGROUP: (u32, u32) = (8, 4);
 
 /// Elements that must follow the last value a stage may need: invocations beyond the region read on without storing.
 pub(crate) fn slack(row_stride: usize, size: usize) -> usize {
-    let block = |extent: u32| extent as usize * MAX_BLOCK;
-    (block(WORKGROUP.1) + size) * row_stride + block(WORKGROUP.0) + size
+    (WORKGROUP.1 as usize * MAX_ROWS + size) * row_stride + WORKGROUP.0 as usize * COLS + size
 }
 
 /// One layer between two buffers, for a list of rectangles (tiles).
@@ -126,7 +125,7 @@ impl ConvStage {
                 )
             })
             .collect::<Result<Vec<_>>>()?;
-        let (tile_cols, tile_rows) = (WORKGROUP.0 * plan.cols as u32, WORKGROUP.1 * plan.rows as u32);
+        let (tile_cols, tile_rows) = (WORKGROUP.0 * COLS as u32, WORKGROUP.1 * plan.rows as u32);
         let groups = tiles
             .iter()
             .map(|(_, r)| [r.cols.div_ceil(tile_cols), r.rows.div_ceil(tile_rows)])

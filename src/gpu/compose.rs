@@ -141,19 +141,27 @@ fn unroll(lines: Vec<Line>, values: &BTreeMap<String, u32>) -> Result<Vec<Line>>
         let end = closing_brace(&lines, at + 1).ok_or_else(|| malformed("the loop's brace is not closed"))?;
         let body = unroll(lines[at + 2..end].to_vec(), values)?;
         if count <= limit {
+            // A body that declares nothing needs no scope, and naga is slow with many of them.
+            let scoped = body
+                .iter()
+                .any(|l| l.text.trim_start().starts_with("let ") || l.text.trim_start().starts_with("var "));
             for trip in 0..count {
-                out.push(Line {
-                    text: "{".into(),
-                    ..head.clone()
-                });
+                if scoped {
+                    out.push(Line {
+                        text: "{".into(),
+                        ..head.clone()
+                    });
+                }
                 out.extend(body.iter().map(|l| Line {
                     text: replace_identifier(&l.text, variable, &format!("{trip}u")),
                     ..l.clone()
                 }));
-                out.push(Line {
-                    text: "}".into(),
-                    ..lines[end].clone()
-                });
+                if scoped {
+                    out.push(Line {
+                        text: "}".into(),
+                        ..lines[end].clone()
+                    });
+                }
             }
         } else {
             out.push(head.clone());
@@ -225,11 +233,12 @@ mod tests {
 
     #[test]
     fn loops_are_written_out_up_to_the_limit_with_whole_words_replaced() {
-        let source = "const N: u32 = 9u;\n// @unroll 2\nfor (var i = 0u; i < N; i++) {\n  x[i] += id.i + idx + ii;\n}";
+        let source =
+            "const N: u32 = 9u;\n// @unroll 2\nfor (var i = 0u; i < N; i++) {\n  let a = x[i] + id.i + idx + ii;\n}";
         let unrolled = text(source, &[("N", 2)]).unwrap();
         assert_eq!(
             unrolled,
-            "const N: u32 = 2u;\n{\n  x[0u] += id.i + idx + ii;\n}\n{\n  x[1u] += id.i + idx + ii;\n}"
+            "const N: u32 = 2u;\n{\n  let a = x[0u] + id.i + idx + ii;\n}\n{\n  let a = x[1u] + id.i + idx + ii;\n}"
         );
         let kept = text(source, &[]).unwrap();
         assert!(kept.contains("for (var i = 0u; i < N; i++) {"), "{kept}");

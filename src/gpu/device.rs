@@ -250,7 +250,9 @@ impl Gpu {
         }
         let start = Instant::now();
         let kernel = Arc::new(Kernel::new(self, &compose(name, consts)?)?);
-        lock(&self.timings).compile += start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        log::debug!("kernel {name} {consts:?} built in {seconds:.3} s");
+        lock(&self.timings).compile += seconds;
         lock(&self.kernels).insert(key, Arc::clone(&kernel));
         Ok(kernel)
     }

@@ -188,7 +188,7 @@ mod tests {
             (40, 0, 30),
             "grows into the image above, not below"
         );
-        let r = tiling.region(0, 24, 1);
-        assert_eq!((r.rows, r.first, r.inside_top, r.inside_rows), (68, 0, 24, 40));
+        let r = tiling.region(0, 12, 1);
+        assert_eq!((r.rows, r.first, r.inside_top, r.inside_rows), (44, 0, 12, 32));
     }
 }
