@@ -21,9 +21,9 @@ pub struct DctSettings {
 impl Default for DctSettings {
     fn default() -> Self {
         Self {
-            size: 7,
+            size: 5,
             slope: 24.0,
-            threshold: 0.25,
+            threshold: 0.26,
         }
     }
 }

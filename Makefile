@@ -1,0 +1,42 @@
+# `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint shader-tests bench compare published clean
+
+CARGO ?= cargo
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: ## install a software Vulkan driver if the machine has no Vulkan driver (Debian/Ubuntu)
+	@./scripts/setup-vulkan.sh
+
+build: setup ## build both binaries
+	$(CARGO) build --release --locked
+
+demo: build ## denoise a bundled photograph; pictures and run.json go to demo-out/
+	./target/release/reconstruct demo -o demo-out
+
+test: setup lint shader-tests ## everything that CI runs
+
+lint: ## formatting, clippy and documentation, warnings as errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps --document-private-items
+
+shader-tests: ## all tests, then the device tests again with runtime checks inside the shaders
+	$(CARGO) test --release --locked
+	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test ridge --test denoise
+
+bench: setup ## time the kernels
+	$(CARGO) bench --locked
+
+compare: build ## whole processes side by side with PyTorch; needs python3, benches/compare/requirements.txt and KNOTWORK_SHARED
+	./target/release/train import "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" -o target/wcrr.safetensors
+	python3 benches/compare/side_by_side.py --checkpoint "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" --model target/wcrr.safetensors
+
+published: build ## published models on twelve test images against PyTorch; needs KNOTWORK_SHARED and python3 with numpy, scikit-image
+	python3 benches/compare/set12.py
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf demo-out
