@@ -6,6 +6,7 @@
 )]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use knotwork::filters::{ConvLayer, ConvPlan, ConvStage, Region};
 use knotwork::gpu::{Gpu, GpuOptions, Recorder};
 use knotwork::io::noise;
 use knotwork::model::dct::{DctSettings, dct};
@@ -58,5 +59,49 @@ fn parts_of_the_gradient(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, parts_of_the_gradient);
+/// The block sizes that `ConvPlan` chooses between, for the dearest layer of the published models.
+fn convolution_blocks(criterion: &mut Criterion) {
+    let gpu = Gpu::open(GpuOptions::default()).unwrap();
+    let (inputs, outputs, size, side, halo) = (60, 8, 5, 256, 16);
+    let weights = noise::gaussian(2, 0, inputs * outputs * size * size);
+    let layer = ConvLayer::new(inputs, outputs, size, weights).unwrap();
+    let row_stride = side + 2 * halo;
+    let plane_stride = row_stride * row_stride;
+    let region = |planes: usize| Region {
+        rows: side as u32,
+        cols: side as u32,
+        first: (halo * row_stride + halo) as u32,
+        row_stride: row_stride as u32,
+        plane_stride: plane_stride as u32,
+        image_stride: (plane_stride * planes) as u32,
+        inside_rows: side as u32,
+        inside_cols: side as u32,
+        ..Default::default()
+    };
+    let src = gpu.buffer("source", inputs * plane_stride + 64 * row_stride).unwrap();
+    let dst = gpu.buffer("destination", outputs * plane_stride).unwrap();
+    let mut group = criterion.benchmark_group(format!("conv {inputs}->{outputs}, {size}x{size}"));
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(
+        (inputs * outputs * size * size * side * side) as u64,
+    ));
+    for block in [[8, 4], [8, 2], [8, 1], [4, 4], [4, 2], [2, 4], [1, 4], [1, 1]] {
+        let plan = ConvPlan::with_block(inputs, outputs, size, block);
+        let stage = ConvStage::new(&gpu, &plan, &layer, &src, &dst, &[(region(inputs), region(outputs))]).unwrap();
+        gpu.warm_up(stage.bound()).unwrap();
+        group.bench_function(
+            format!("{} planes x {} rows x 4 columns", block[0], block[1]),
+            |bench| {
+                bench.iter(|| {
+                    let mut recorder = gpu.record();
+                    stage.record(&mut recorder, 0, 1);
+                    recorder.submit();
+                    gpu.wait().unwrap();
+                });
+            },
+        );
+    }
+}
+
+criterion_group!(benches, parts_of_the_gradient, convolution_blocks);
 criterion_main!(benches);

@@ -93,6 +93,9 @@ fn fault_of(error: wgpu::Error, label: &str) -> Fault {
     }
 }
 
+/// A kernel's name and the constants it was specialised with.
+type Specialisation = (String, Vec<(String, u32)>);
+
 /// An open device. Everything the crate does on a GPU goes through one of these.
 pub struct Gpu {
     device: wgpu::Device,
@@ -101,7 +104,7 @@ pub struct Gpu {
     options: GpuOptions,
     limits: wgpu::Limits,
     faults: Arc<Faults>,
-    kernels: Mutex<HashMap<(String, Vec<(String, u32)>), Arc<Kernel>>>,
+    kernels: Mutex<HashMap<Specialisation, Arc<Kernel>>>,
     recording: AtomicI64,
     allocated: Arc<AtomicU64>,
     peak: AtomicU64,
