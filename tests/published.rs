@@ -103,6 +103,61 @@ fn energy_gradient_and_hessian_agree_with_float64() {
     }
 }
 
+/// The part of the responses that lies in the image, (channel, row, column).
+fn inner(prepared: &RidgeOnDevice, channels: usize) -> Vec<f32> {
+    let all: Vec<f32> = gpu().read(prepared.responses()).unwrap();
+    let t = prepared.tiling();
+    let row = |c: usize, y: usize| c * t.plane_stride + (y + t.halo) * t.row_stride + t.halo;
+    let rows = (0..channels).flat_map(|c| (0..t.height).map(move |y| row(c, y)));
+    rows.flat_map(|first| all[first..first + t.width].iter().copied())
+        .collect()
+}
+
+#[test]
+fn responses_activation_and_the_collapsed_bank_agree_with_float64() {
+    let Some(shared) = common::shared::shared("data") else {
+        return;
+    };
+    for name in MODELS {
+        let (model, reference) = published(&shared, name);
+        let (noisy, [height, width]) = reference.noisy();
+        let source = gpu().upload("source", &noisy).unwrap();
+        let active = gpu().upload("active", &[0_u32]).unwrap();
+        let gradient = gpu().buffer("gradient", height * width).unwrap();
+        let images = Images {
+            height,
+            width,
+            source: &source,
+            active: &active,
+            slots: 1,
+        };
+        let prepared = RidgeOnDevice::new(gpu(), &model, &run(25.0), &images, &gradient, None).unwrap();
+        let check = |what: &str, got: &[f32]| {
+            let error = relative_l2(got, &reference.values(what));
+            println!("{name}: {what} relative error {error:.2e}");
+            assert!(error <= 2e-5, "{name}: {what} off by {error:.2e}");
+        };
+        let mut recorder = gpu().record();
+        prepared.record_responses(&mut recorder, 0, 1);
+        recorder.submit();
+        check("tv_Wx", &inner(&prepared, model.bank.channels()));
+        let mut recorder = gpu().record();
+        prepared.record_activation(&mut recorder, 0, 1);
+        recorder.submit();
+        check("tv_act_s25", &inner(&prepared, model.bank.channels()));
+
+        let collapsed = Ridge {
+            bank: model.bank.collapsed().unwrap(),
+            ..model
+        };
+        let prepared = RidgeOnDevice::new(gpu(), &collapsed, &run(25.0), &images, &gradient, None).unwrap();
+        let mut recorder = gpu().record();
+        prepared.record_gradient(&mut recorder, 1);
+        recorder.submit();
+        check("tv_grad_collapsed_s25", &gpu().read::<f32>(&gradient).unwrap());
+    }
+}
+
 #[test]
 fn converged_denoising_agrees_with_float64() {
     let Some(shared) = common::shared::shared("data") else {

@@ -44,7 +44,10 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     let limits = limits(&gpu);
     console.say(format!("in use: {}", gpu.adapter()));
     console.say(format!("limits: {limits}"));
-    console.say("optional features in use: none");
+    console.say(format!(
+        "features offered, none of them needed or used: {}",
+        gpu.adapter().features.join(", ")
+    ));
     let error = self_test(&gpu)?;
     console.say(format!(
         "self-test: gradient of the built-in model against f64 on the host, relative error {error:.1e}"
@@ -53,7 +56,6 @@ pub fn info(args: &InfoArgs) -> Result<()> {
         "adapters": adapters,
         "in_use": gpu.adapter(),
         "limits": limits,
-        "features": [],
         "self_test_relative_error": error,
         "seconds": gpu.timings(),
     }))?;

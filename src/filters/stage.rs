@@ -79,7 +79,7 @@ pub struct ConvStage {
 
 impl ConvStage {
     /// Prepares `layer` from `src` to `dst` for every `(source, destination)` of `tiles`; of the source only the position
-    /// and the strides count. It must hold the filter's radius around each rectangle and [`slack`] behind it.
+    /// and the strides count. It must hold the filter's radius around each rectangle and some rows behind the last one (`slack`).
     ///
     /// # Errors
     /// Device errors.

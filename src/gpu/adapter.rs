@@ -68,11 +68,29 @@ pub struct AdapterSummary {
     pub driver: String,
     /// Whether this is a software driver.
     pub software: bool,
+    /// Optional abilities that matter for compute.
+    pub features: Vec<&'static str>,
 }
 
+/// Abilities worth knowing of, by the names users search for. None is needed.
+const FEATURES: [(&str, wgpu::Features); 5] = [
+    ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
+    ("subgroup", wgpu::Features::SUBGROUP),
+    ("shader-f16", wgpu::Features::SHADER_F16),
+    ("immediates", wgpu::Features::IMMEDIATES),
+    ("pipeline-cache", wgpu::Features::PIPELINE_CACHE),
+];
+
 impl AdapterSummary {
-    pub(super) fn new(index: usize, info: &wgpu::AdapterInfo) -> Self {
+    pub(super) fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let offered = adapter.features();
         Self {
+            features: FEATURES
+                .iter()
+                .filter(|(_, f)| offered.contains(*f))
+                .map(|(name, _)| *name)
+                .collect(),
             index,
             name: info.name.clone(),
             backend: format!("{:?}", info.backend),
@@ -112,7 +130,7 @@ pub fn list_adapters() -> Vec<AdapterSummary> {
     enumerate()
         .iter()
         .enumerate()
-        .map(|(i, a)| AdapterSummary::new(i, &a.get_info()))
+        .map(|(i, a)| AdapterSummary::new(i, a))
         .collect()
 }
 
@@ -121,7 +139,7 @@ pub(super) fn choose(choice: &AdapterChoice) -> Result<(usize, wgpu::Adapter)> {
     let summaries: Vec<_> = adapters
         .iter()
         .enumerate()
-        .map(|(i, a)| AdapterSummary::new(i, &a.get_info()))
+        .map(|(i, a)| AdapterSummary::new(i, a))
         .collect();
     let environment = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
     let index = pick(&summaries, choice, environment.as_deref())?;
@@ -190,6 +208,7 @@ mod tests {
             pci: pci.into(),
             driver: String::new(),
             software: kind == "Cpu",
+            features: Vec::new(),
         };
         vec![
             adapter(0, "llvmpipe (LLVM 15)", "Cpu", ""),

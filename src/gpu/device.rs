@@ -121,7 +121,7 @@ impl Gpu {
     pub fn open(options: GpuOptions) -> Result<Self> {
         let start = Instant::now();
         let (index, adapter) = adapter::choose(&options.adapter)?;
-        let summary = AdapterSummary::new(index, &adapter.get_info());
+        let summary = AdapterSummary::new(index, &adapter);
         let offered = adapter.limits();
         let mut limits = wgpu::Limits::default();
         if !options.default_limits {
