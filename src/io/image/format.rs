@@ -91,6 +91,15 @@ impl Format {
         })
     }
 
+    /// The usual extension of such files, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self.container() {
+            Container::Png => "png",
+            Container::Tiff => "tif",
+            Container::Npy => "npy",
+        }
+    }
+
     pub(super) fn container(self) -> Container {
         match self {
             Self::Png8 | Self::Png16 => Container::Png,
