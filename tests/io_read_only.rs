@@ -34,7 +34,28 @@ fn colour16() -> DynamicImage {
     .into()
 }
 
+/// The binary form of PGM and PPM; the encoder would choose PAM, which is another format.
+fn portable(image: &DynamicImage) -> Vec<u8> {
+    let magic = if image.color().has_color() { "P6" } else { "P5" };
+    let deep = image.color().bytes_per_pixel() / image.color().channel_count() == 2;
+    let mut bytes = format!(
+        "{magic}\n# a comment\n{WIDTH} {HEIGHT}\n{}\n",
+        if deep { 65535 } else { 255 }
+    )
+    .into_bytes();
+    if deep {
+        let native = image.as_bytes().as_chunks::<2>().0;
+        bytes.extend(native.iter().flat_map(|v| u16::from_ne_bytes(*v).to_be_bytes()));
+    } else {
+        bytes.extend(image.as_bytes());
+    }
+    bytes
+}
+
 fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    if format == ImageFormat::Pnm {
+        return portable(image);
+    }
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
@@ -76,6 +97,23 @@ fn lossless_files_give_their_values() {
                 let want = f32::from(pixel.0[channel] / to_own) / top;
                 assert!((got - want).abs() <= f32::EPSILON, "{format:?}: {got}, want {want}");
             }
+        }
+    }
+}
+
+#[test]
+fn portable_maps_count_up_to_their_own_maximum() {
+    for (bytes, want) in [
+        (&b"P5 3 1 100\n\x00\x32\x64"[..], &[0.0, 0.5, 1.0][..]),
+        (b"P5 2 1 1000\n\x01\xf4\x03\xe8", &[0.5, 1.0]),
+        (b"P2 3 1 4\n0 2 4\n", &[0.0, 0.5, 1.0]),
+        (b"P3 1 1 4\n0 2 4\n", &[0.0, 0.5, 1.0]),
+    ] {
+        let read = Image::from_bytes(bytes).unwrap();
+        assert_eq!(read.planes.len(), want.len());
+        for (got, want) in read.planes.iter().zip(want) {
+            // Half of an integer range, rounded.
+            assert!((got - want).abs() < 0.5 / 255.0 + 1e-6, "{got}, want {want}");
         }
     }
 }

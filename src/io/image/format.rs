@@ -126,7 +126,7 @@ enum Depth {
 }
 
 /// First bytes of the files that are read. TIFF comes in two byte orders, and in a variant for more than 4 GB.
-const READ: [(&[u8], Content); 10] = [
+const READ: [(&[u8], Content); 12] = [
     (b"\x89PNG\r\n\x1a\n", Content::Stored(Container::Png)),
     (b"II\x2a\0", Content::Stored(Container::Tiff)),
     (b"MM\0\x2a", Content::Stored(Container::Tiff)),
@@ -135,6 +135,8 @@ const READ: [(&[u8], Content); 10] = [
     (b"\x93NUMPY", Content::Stored(Container::Npy)),
     (b"\xff\xd8\xff", Content::ReadOnly),
     (b"BM", Content::ReadOnly),
+    (b"P2", Content::ReadOnly),
+    (b"P3", Content::ReadOnly),
     (b"P5", Content::ReadOnly),
     (b"P6", Content::ReadOnly),
 ];
