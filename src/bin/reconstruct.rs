@@ -24,7 +24,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    command::finish(match Cli::parse().command {
+    let cli: Cli = match command::arguments() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    command::finish(match cli.command {
         Command::Denoise(args) => command::denoise(&args),
         Command::Demo(args) => command::demo(&args),
         Command::Info(args) => command::info(&args),

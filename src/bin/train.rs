@@ -22,7 +22,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    command::finish(match Cli::parse().command {
+    let cli: Cli = match command::arguments() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    command::finish(match cli.command {
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
     })

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
+use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{Error, Result};
@@ -73,4 +75,33 @@ pub fn finish(outcome: Result<()>) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The arguments of this process. Help and version are printed as usual; a mistake becomes one line like every other
+/// error, with the exit code 2.
+///
+/// # Errors
+/// The exit code with which to end the process; everything has been said.
+pub fn arguments<T: Parser>() -> std::result::Result<T, ExitCode> {
+    T::try_parse().map_err(|error| {
+        if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+        let _ = writeln!(std::io::stderr(), "{}", one_line(&error.render().to_string()));
+        ExitCode::from(Error::Usage(String::new()).exit_code())
+    })
+}
+
+/// Clap's message without its usage lines: `error: WHAT IS WRONG, tip: WHAT TO DO; try --help`.
+fn one_line(message: &str) -> String {
+    let end = message
+        .find("\n\nUsage:")
+        .or_else(|| message.find("\n\nFor more information"))
+        .unwrap_or(message.len());
+    let parts: Vec<String> = message[..end]
+        .split("\n\n")
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    format!("{}; try --help", parts.join("; "))
 }

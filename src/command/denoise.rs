@@ -12,7 +12,7 @@ use crate::filters::norm;
 use crate::gpu::Gpu;
 use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
-use crate::io::image::Image;
+use crate::io::image::{Format, Image};
 use crate::model::device::RunOptions;
 use crate::model::{NormKind, Ridge};
 use crate::report::{RunRecord, metrics};
@@ -25,9 +25,11 @@ static DEFAULT_MODEL: &[u8] = include_bytes!("../../assets/models/default.safete
 /// Arguments of `reconstruct denoise`.
 #[derive(Args, Clone, Debug)]
 pub struct DenoiseArgs {
-    /// Noisy image: PNG (8/16 bit), TIFF (8/16 bit, 32-bit float) or NPY; colour images go channel by channel
+    /// Noisy image: PNG (8/16 bit), TIFF (8/16 bit, 32-bit float) or NPY, and JPEG, BMP, PGM or PPM; colour images go
+    /// channel by channel
     pub input: PathBuf,
-    /// Where the result goes; the extension may change the format [default: INPUT with _denoised]
+    /// Where the result goes; the extension may change the format [default: INPUT with _denoised, .png for JPEG,
+    /// BMP, PGM and PPM]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Model and solver
@@ -54,19 +56,19 @@ pub struct DenoiseArgs {
 #[derive(Args, Clone, Debug)]
 pub struct SolveArgs {
     /// Standard deviation of the noise, as a fraction of the image range: 0.098 or 25/255
-    #[arg(long, value_name = "S", value_parser = parse_level)]
+    #[arg(long, value_name = "S", value_parser = parse_level, allow_hyphen_values = true)]
     pub sigma: f64,
     /// Model file [default: the built-in model]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Weight of the regularizer
-    #[arg(long, value_name = "L", default_value_t = 1.0)]
+    #[arg(long, value_name = "L", default_value_t = 1.0, value_parser = parse_positive, allow_hyphen_values = true)]
     pub lambda: f64,
     /// Stop when the relative change of an iteration falls to this
-    #[arg(long, value_name = "T", default_value_t = 1e-4)]
+    #[arg(long, value_name = "T", default_value_t = 1e-4, value_parser = parse_positive, allow_hyphen_values = true)]
     pub tol: f64,
     /// Stop after this many iterations
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
     pub max_iter: usize,
     /// Keep pixels in LOW,HIGH (0,1 for images) or nonnegative (0,inf)
     #[arg(long = "box", value_name = "LOW,HIGH", value_parser = parse_box, allow_hyphen_values = true)]
@@ -99,6 +101,21 @@ pub(super) fn parse_level(text: &str) -> std::result::Result<f64, String> {
         ));
     }
     Ok(value)
+}
+
+fn parse_positive(text: &str) -> std::result::Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        Ok(_) => Err("it must be above 0 and finite".into()),
+        Err(_) => Err("it is no number".into()),
+    }
+}
+
+fn parse_count(text: &str) -> std::result::Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(value) if value > 0 => Ok(value),
+        _ => Err("want a whole number above 0".into()),
+    }
 }
 
 fn parse_box(text: &str) -> std::result::Result<(f32, f32), String> {
@@ -212,15 +229,16 @@ pub(super) fn quality(planes: &[f32], clean: &Image) -> Result<(f64, Option<f64>
     Ok((psnr, scores.map(|s| s.iter().sum::<f64>() / s.len() as f64)))
 }
 
-/// `path` with `suffix` put between stem and extension.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_stem().map_or_else(OsString::new, OsString::from);
-    name.push(suffix);
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
+/// Where the result goes if the user does not say: `_denoised` put between stem and extension. Names under which images
+/// are not written, such as `.jpg` or none at all, get the extension of the format in which they are.
+fn default_output(input: &Path, format: Format) -> PathBuf {
+    let mut name = input.file_stem().map_or_else(OsString::new, OsString::from);
+    name.push("_denoised.");
+    match input.extension() {
+        Some(extension) if format.for_output(input).is_ok() => name.push(extension),
+        _ => name.push(format.extension()),
     }
-    path.with_file_name(name)
+    input.with_file_name(name)
 }
 
 /// `reconstruct denoise`.
@@ -246,11 +264,17 @@ pub fn denoise(args: &DenoiseArgs) -> Result<()> {
     let output = args
         .output
         .clone()
-        .unwrap_or_else(|| with_suffix(&args.input, "_denoised"));
+        .unwrap_or_else(|| default_output(&args.input, image.format));
     let format = image.format.for_output(&output)?;
     let record_path = args.record.clone().unwrap_or_else(|| output.with_extension("run.json"));
     check_writable(&output)?;
     check_writable(&record_path)?;
+    if record_path == output || record_path == args.input {
+        return Err(Error::output(
+            &record_path,
+            "the record would replace the image; name another with --record",
+        ));
+    }
     let model = load_model(args.solve.model.as_deref())?;
     model.alphas(args.solve.sigma)?;
     let reading = start.elapsed().as_secs_f64();

@@ -7,7 +7,7 @@ mod device_options;
 mod info;
 mod model_tools;
 
-pub use console::{Console, finish};
+pub use console::{Console, arguments, finish};
 pub use demo::{DemoArgs, demo};
 pub use denoise::{DenoiseArgs, denoise};
 pub use device_options::DeviceArgs;

@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Console, DeviceArgs};
-use crate::Result;
 use crate::filters::norm;
 use crate::gpu::Gpu;
 use crate::io::atomic::check_writable;
 use crate::model::dct::{DctSettings, dct};
 use crate::model::{NormKind, import};
 use crate::solver::gram_norm;
+use crate::{Error, Result};
 
 /// Images and iterations of the published code's own norm estimate, so that published results are reproduced.
 const NORM_IMAGE: [usize; 2] = [256, 256];
@@ -51,10 +51,19 @@ pub struct ImportArgs {
 pub fn import_checkpoint(args: &ImportArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
     check_writable(&args.output)?;
-    let config = args
-        .config
-        .clone()
-        .unwrap_or_else(|| args.checkpoint.with_file_name("config.json"));
+    let config = match &args.config {
+        Some(config) => config.clone(),
+        None => {
+            let beside = args.checkpoint.with_file_name("config.json");
+            if args.checkpoint.exists() && !beside.exists() {
+                return Err(Error::input(
+                    beside,
+                    "no such file beside the checkpoint; name the configuration with --config",
+                ));
+            }
+            beside
+        }
+    };
     let mut model = import::read_checkpoint(&args.checkpoint, &config)?;
     if args.collapse {
         model.bank = model.bank.collapsed()?;
@@ -99,10 +108,10 @@ pub struct DctArgs {
     #[arg(long, default_value_t = DctSettings::default().size)]
     pub size: usize,
     /// Slope of the activation around 0
-    #[arg(long, default_value_t = DctSettings::default().slope)]
+    #[arg(long, default_value_t = DctSettings::default().slope, allow_hyphen_values = true)]
     pub slope: f64,
     /// Largest pull on a filter response, in units of sigma
-    #[arg(long, default_value_t = DctSettings::default().threshold)]
+    #[arg(long, default_value_t = DctSettings::default().threshold, allow_hyphen_values = true)]
     pub threshold: f64,
 }
 

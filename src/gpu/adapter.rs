@@ -149,12 +149,15 @@ pub(super) fn choose(choice: &AdapterChoice) -> Result<(usize, wgpu::Adapter)> {
 /// The index of the adapter to use; separate from the device so that every rule can be tested without one.
 fn pick(adapters: &[AdapterSummary], choice: &AdapterChoice, environment: Option<&str>) -> Result<usize> {
     if adapters.is_empty() {
-        let asked = match std::env::var("WGPU_BACKEND") {
-            Ok(backend) => format!(" for WGPU_BACKEND={backend}"),
-            Err(_) => String::new(),
+        let (asked, first) = match std::env::var("WGPU_BACKEND") {
+            Ok(backend) => (
+                format!(" for WGPU_BACKEND={backend}"),
+                "unset that (vulkan, metal and dx12 are used), or ",
+            ),
+            Err(_) => (String::new(), ""),
         };
         return Err(Error::NoAdapter(format!(
-            "no GPU adapter found{asked}; install a driver (a software one on Debian/Ubuntu: apt-get install \
+            "no GPU adapter found{asked}; {first}install a driver (a software one on Debian/Ubuntu: apt-get install \
              mesa-vulkan-drivers libvulkan1)"
         )));
     }

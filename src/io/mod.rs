@@ -4,6 +4,6 @@ pub mod atomic;
 pub mod checkpoint;
 pub mod hash;
 pub mod image;
-mod input;
+pub(crate) mod input;
 pub mod noise;
 pub mod npy;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::ridge::{NormKind, Ridge, Scaling};
 use crate::filters::{ConvLayer, FilterBank};
 use crate::io::atomic::write_atomically;
+use crate::io::input;
 use crate::spline::Spline;
 use crate::{Error, Result};
 
@@ -130,13 +131,14 @@ impl Ridge {
     /// # Errors
     /// [`Error::Input`] with the first thing that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
-        let size = std::fs::metadata(path)
-            .map_err(|e| Error::input(path, format!("cannot open the model: {e}")))?
-            .len();
+        let (_, size) = input::open(path)?;
         if size > MAX_BYTES {
-            return Err(Error::input(path, format!("{} MiB is no model file", size >> 20)));
+            return Err(Error::input(
+                path,
+                format!("{} MiB is no model file; name another", size >> 20),
+            ));
         }
-        let bytes = std::fs::read(path).map_err(|e| Error::input(path, format!("cannot read the model: {e}")))?;
+        let bytes = input::read_bytes(path)?;
         Self::from_bytes(&bytes).map_err(|e| match e {
             Error::Data(why) => Error::input(path, why),
             other => other,

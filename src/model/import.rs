@@ -26,13 +26,13 @@ const EPSILON: f64 = 1e-5;
 /// # Errors
 /// [`Error::Input`] naming the file and the missing or misshapen part.
 pub fn read_checkpoint(checkpoint: &Path, config: &Path) -> Result<Ridge> {
-    let settings = Config {
-        path: config,
-        value: read_json_lenient(config)?,
-    };
     let tensors = Tensors {
         path: checkpoint,
         all: read_pth(checkpoint)?,
+    };
+    let settings = Config {
+        path: config,
+        value: read_json_lenient(config)?,
     };
     let rho = settings.number(&["rho_wcvx"])?;
     let growth = f64::from(tensors.get("mu_")?.data.first().copied().unwrap_or(0.0)).exp();

@@ -359,7 +359,7 @@ fn check(settings: &Settings, model: &Ridge) -> Result<()> {
     let convexity = settings.lambda * model.weak_convexity();
     if convexity > 1.0 + 1e-6 {
         return fail(format!(
-            "lambda {} makes the energy non-convex (lambda rho = {convexity:.3} > 1); use at most {:.4}, or a larger sigma",
+            "lambda {} makes the energy non-convex (lambda rho = {convexity:.3} > 1); use at most {:.4}",
             settings.lambda,
             1.0 / model.weak_convexity()
         ));

@@ -91,6 +91,15 @@ impl Format {
         })
     }
 
+    /// The usual extension of such files, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self.container() {
+            Container::Png => "png",
+            Container::Tiff => "tif",
+            Container::Npy => "npy",
+        }
+    }
+
     pub(super) fn container(self) -> Container {
         match self {
             Self::Png8 | Self::Png16 => Container::Png,
@@ -117,7 +126,7 @@ enum Depth {
 }
 
 /// First bytes of the files that are read. TIFF comes in two byte orders, and in a variant for more than 4 GB.
-const READ: [(&[u8], Content); 10] = [
+const READ: [(&[u8], Content); 12] = [
     (b"\x89PNG\r\n\x1a\n", Content::Stored(Container::Png)),
     (b"II\x2a\0", Content::Stored(Container::Tiff)),
     (b"MM\0\x2a", Content::Stored(Container::Tiff)),
@@ -126,6 +135,8 @@ const READ: [(&[u8], Content); 10] = [
     (b"\x93NUMPY", Content::Stored(Container::Npy)),
     (b"\xff\xd8\xff", Content::ReadOnly),
     (b"BM", Content::ReadOnly),
+    (b"P2", Content::ReadOnly),
+    (b"P3", Content::ReadOnly),
     (b"P5", Content::ReadOnly),
     (b"P6", Content::ReadOnly),
 ];

@@ -11,6 +11,8 @@ use crate::io::input::Reasoned;
 const MAX_EXPANSION: u64 = 128 * 24;
 
 fn damaged(error: impl std::fmt::Display) -> String {
+    // Some decoders end their messages with a line break.
+    let error = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     format!("is a truncated or corrupt image ({error}); export it again as PNG")
 }
 
