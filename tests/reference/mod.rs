@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod models;
+pub mod problem;
 
 use knotwork::filters::ConvLayer;
 use knotwork::model::Ridge;
