@@ -122,20 +122,26 @@ fn plain_steps_reach_the_same_minimiser_more_slowly() {
     );
 }
 
+/// What an error of 1 in every step grows to: a step expands no distance, and `z = x + beta (x - x_old)` passes on
+/// `(1 + beta) e + beta e_old`.
+fn amplification(iterations: usize, accelerate: bool) -> f64 {
+    let (mut error, mut old, mut t) = (0.0, 0.0, 1.0_f64);
+    let mut beta = 0.0;
+    for _ in 0..iterations {
+        (error, old) = (1.0 + (1.0 + beta) * error + beta * old, error);
+        let after = (1.0 + (1.0 + 4.0 * t * t).sqrt()) / 2.0;
+        beta = if accelerate { (t - 1.0) / after } else { 0.0 };
+        t = after;
+    }
+    error
+}
+
 #[test]
 fn the_first_iterations_are_those_of_the_published_solver() {
     let _turn = turn();
     for (model, lambda) in cases() {
         let noisy = image(3, SIZE);
-        for (iterations, accelerate) in [
-            (1, true),
-            (2, true),
-            (3, true),
-            (5, true),
-            (8, true),
-            (1, false),
-            (4, false),
-        ] {
+        for (iterations, accelerate) in [(1, true), (2, true), (3, true), (5, true), (1, false), (4, false)] {
             let settings = Settings {
                 lambda,
                 max_iterations: iterations,
@@ -151,10 +157,8 @@ fn the_first_iterations_are_those_of_the_published_solver() {
             } else {
                 (0..iterations).fold(problem.y.clone(), |x, _| problem.step(&x))
             };
-            // A step is nonexpansive up to weak convexity and extrapolation at most doubles and adds: errors of one
-            // step grow by less than 3 from step to step.
             let one = problem.step * lambda * norm(&problem.ridge.gradient(&want).error) + 8.0 * EPS * norm(&want);
-            let allowed = one * 3.0_f64.powi(iterations as i32 - 1) * if iterations > 1 { 2.0 } else { 1.0 };
+            let allowed = one * amplification(iterations, accelerate);
             let apart = distance(&widen(&outcome.image), &want);
             assert!(
                 apart <= allowed,
@@ -176,22 +180,15 @@ fn the_first_iterations_are_those_of_the_published_solver() {
 fn images_of_a_batch_converge_on_their_own() {
     let _turn = turn();
     for model in [cosines(), weakly_convex()] {
-        let smooth: Vec<f32> = image(4, SIZE).iter().map(|v| 0.5 + 0.05 * v).collect();
         let images = [
             image(5, SIZE),
-            smooth,
-            image(6, SIZE).iter().map(|v| 1.0 - 2.0 * v).collect(),
+            vec![0.0; 23 * 18],
+            image(6, SIZE).iter().map(|v| 4.0 * v - 2.0).collect(),
         ];
-        let settings = Settings {
-            tolerance: 1e-5,
-            ..tight()
-        };
+        let settings = Settings { lambda: 1.9, ..tight() };
         let alone: Vec<_> = images.iter().map(|y| run(&model, settings, &[y]).remove(0)).collect();
         let counts: Vec<_> = alone.iter().map(|o| o.iterations).collect();
-        assert!(
-            counts[0] != counts[1] && counts[1] != counts[2],
-            "{counts:?} should differ to test anything"
-        );
+        assert!(counts[0] != counts[1], "{counts:?} should differ to test anything");
         for order in [&[0, 1, 2][..], &[2, 0, 1], &[1, 1]] {
             let batch: Vec<&[f32]> = order.iter().map(|&i| images[i].as_slice()).collect();
             let together = run(&model, settings, &batch);
