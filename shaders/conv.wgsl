@@ -12,6 +12,7 @@
 
 const K: u32 = 5u;
 const PLANES: u32 = 1u;   // source planes summed by one launch
+const ADDS: u32 = 1u;     // 0: no launch adds to dst, so none reads it
 const CO: u32 = 4u;
 const ROWS: u32 = 4u;
 const WORKGROUP_X: u32 = 8u;
@@ -41,8 +42,11 @@ struct ConvParams {
 fn store(image: u32, plane: u32, row: u32, col: u32, value: f32) {
     if (region_holds(params.dst, row, col)) {
         let at = region_index(params.dst, image, plane, row, col);
-        let old = select(0.0, dst[at], params.accumulate != 0u);
-        dst[at] = old + select(0.0, value, region_inside(params.dst, row, col));
+        var total = select(0.0, value, region_inside(params.dst, row, col));
+        if (ADDS == 1u && params.accumulate != 0u) {
+            total += dst[at];
+        }
+        dst[at] = total;
     }
 }
 

@@ -108,18 +108,18 @@ fn check(layer: &ConvLayer, plan: &ConvPlan, shape: Shape, images: usize) {
 #[test]
 fn every_block_computes_the_sum_at_awkward_sizes() {
     let _turn = turn();
-    // (inputs, outputs, size), [co, rows, cols]: one workgroup covers 4 rows x 8 cols blocks.
+    // (inputs, outputs, size), [co, rows]: one workgroup covers 4 blocks of rows x 8 blocks of 4 columns.
     for ((inputs, outputs, size), block) in [
-        ((1, 1, 1), [1, 1, 1]),
-        ((1, 4, 5), [2, 2, 3]),
-        ((4, 8, 5), [1, 1, 2]),
-        ((3, 7, 3), [7, 2, 1]),
-        ((3, 7, 3), [1, 8, 8]),
-        ((2, 5, 13), [1, 1, 2]),
+        ((1, 1, 1), [1, 1]),
+        ((1, 4, 5), [2, 3]),
+        ((4, 8, 5), [1, 2]),
+        ((3, 7, 3), [7, 1]),
+        ((3, 7, 3), [1, 8]),
+        ((2, 5, 13), [1, 1]),
     ] {
         let layer = layer(5, inputs, outputs, size);
         let plan = ConvPlan::with_block(inputs, outputs, size, block);
-        let (rows, cols) = (4 * plan.rows, 8 * plan.cols);
+        let (rows, cols) = (4 * plan.rows, 8 * 4);
         for (r, q) in [
             (1, 1),
             (rows - 1, cols + 1),
@@ -170,7 +170,7 @@ fn weights_beyond_one_binding_accumulate_over_passes() {
     let _turn = turn();
     // 90 planes of 8 x 25 weights are 72 000 bytes; 83 is prime, so every plane becomes a pass of its own.
     for (inputs, passes) in [(90, 2), (83, 83)] {
-        let plan = ConvPlan::with_block(inputs, 8, 5, [8, 1, 2]);
+        let plan = ConvPlan::with_block(inputs, 8, 5, [8, 1]);
         assert_eq!(plan.passes, passes);
         let shape = Shape {
             rows: 6,
@@ -185,7 +185,7 @@ fn weights_beyond_one_binding_accumulate_over_passes() {
 fn rectangles_of_one_stage_are_independent() {
     let _turn = turn();
     let layer = layer(8, 2, 4, 3);
-    let plan = ConvPlan::with_block(2, 4, 3, [2, 2, 2]);
+    let plan = ConvPlan::with_block(2, 4, 3, [2, 2]);
     let (from, source) = place(whole(20, 24), 2, 1, 1);
     let (to, length) = place(whole(20, 24), 4, 0, 1);
     let part = |r: &Region, top: u32, left: u32, rows: u32, cols: u32| Region {
@@ -226,7 +226,7 @@ fn apply(layer: &ConvLayer, data: &[f32], [h, w]: [usize; 2]) -> Vec<f64> {
     let (to, length) = place(whole(h, w), layer.outputs, 0, 1);
     let src = gpu().upload("src", &source).unwrap();
     let dst = gpu().upload("dst", &poison(length)).unwrap();
-    let plan = ConvPlan::with_block(layer.inputs, layer.outputs, layer.size, [1, 2, 2]);
+    let plan = ConvPlan::with_block(layer.inputs, layer.outputs, layer.size, [1, 2]);
     let stage = ConvStage::new(gpu(), &plan, layer, &src, &dst, &[(from, to)]).unwrap();
     let mut recorder = gpu().record();
     stage.record(&mut recorder, 0, 1);

@@ -128,12 +128,13 @@ impl ConvPlan {
     }
 
     /// The kernel's constants.
-    pub fn constants(&self, size: usize) -> [(&'static str, u32); 4] {
+    pub fn constants(&self, size: usize) -> [(&'static str, u32); 5] {
         [
             ("K", size as u32),
             ("PLANES", self.planes as u32),
             ("CO", self.co as u32),
             ("ROWS", self.rows as u32),
+            ("ADDS", u32::from(self.passes > 1)),
         ]
     }
 }
