@@ -103,7 +103,7 @@ impl Ridge {
                 shape: vec![splines.iter().map(Spline::len).sum()],
                 bytes: splines
                     .iter()
-                    .flat_map(|s| part(s))
+                    .flat_map(part)
                     .flat_map(|v| v.to_le_bytes())
                     .collect(),
             };
