@@ -101,11 +101,7 @@ impl Ridge {
             let concat = |part: fn(&Spline) -> &[f64]| Owned {
                 dtype: Dtype::F64,
                 shape: vec![splines.iter().map(Spline::len).sum()],
-                bytes: splines
-                    .iter()
-                    .flat_map(part)
-                    .flat_map(|v| v.to_le_bytes())
-                    .collect(),
+                bytes: splines.iter().flat_map(part).flat_map(|v| v.to_le_bytes()).collect(),
             };
             let counts = Owned {
                 dtype: Dtype::U32,
