@@ -234,7 +234,7 @@ fn the_result_is_described_in_json_and_in_the_record() {
         ("inputs", "clean", "clean.npy"),
         ("outputs", "image", "out.npy"),
     ] {
-        let hash = knotwork::io::hash::blake3_file(&place.path(file)).unwrap();
+        let hash = knotwork::io::hash::blake3_file(place.path(file)).unwrap();
         assert_eq!(record[group][name]["blake3"], hash, "{file}");
     }
     for key in ["versions", "adapter", "conventions"] {
