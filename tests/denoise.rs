@@ -10,7 +10,7 @@ use knotwork::model::Ridge;
 use knotwork::solver::{Denoiser, Outcome, Settings, Stop};
 use reference::device::{options, turn};
 use reference::models::{cosines, image, weakly_convex};
-use reference::problem::{Problem, distance};
+use reference::problem::{Problem, amplification, distance};
 use reference::{norm, widen};
 
 const SIZE: [usize; 2] = [23, 18];
@@ -120,20 +120,6 @@ fn plain_steps_reach_the_same_minimiser_more_slowly() {
         apart <= allowed && allowed < 0.05 * distance(&problem.y, &a),
         "{apart:e}, allowed {allowed:e}"
     );
-}
-
-/// What an error of 1 in every step grows to: a step expands no distance, and `z = x + beta (x - x_old)` passes on
-/// `(1 + beta) e + beta e_old`.
-fn amplification(iterations: usize, accelerate: bool) -> f64 {
-    let (mut error, mut old, mut t) = (0.0, 0.0, 1.0_f64);
-    let mut beta = 0.0;
-    for _ in 0..iterations {
-        (error, old) = (1.0 + (1.0 + beta) * error + beta * old, error);
-        let after = (1.0 + (1.0 + 4.0 * t * t).sqrt()) / 2.0;
-        beta = if accelerate { (t - 1.0) / after } else { 0.0 };
-        t = after;
-    }
-    error
 }
 
 #[test]

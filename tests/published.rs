@@ -52,6 +52,7 @@ fn energy_gradient_and_hessian_agree_with_float64() {
     let Some(shared) = common::shared::shared("data") else {
         return;
     };
+    let _turn = common::turn();
     for name in MODELS {
         let (model, reference) = published(&shared, name);
         let (noisy, [height, width]) = reference.noisy();
@@ -118,6 +119,7 @@ fn responses_activation_and_the_collapsed_bank_agree_with_float64() {
     let Some(shared) = common::shared::shared("data") else {
         return;
     };
+    let _turn = common::turn();
     for name in MODELS {
         let (model, reference) = published(&shared, name);
         let (noisy, [height, width]) = reference.noisy();
@@ -163,6 +165,7 @@ fn converged_denoising_agrees_with_float64() {
     let Some(shared) = common::shared::shared("data") else {
         return;
     };
+    let _turn = common::turn();
     for name in MODELS {
         let (model, reference) = published(&shared, name);
         let (noisy, size) = reference.noisy();

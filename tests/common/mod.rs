@@ -5,7 +5,7 @@
 pub mod npz;
 pub mod shared;
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use knotwork::gpu::{Gpu, GpuOptions};
 
@@ -13,6 +13,12 @@ use knotwork::gpu::{Gpu, GpuOptions};
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| Gpu::open(GpuOptions::default()).expect("the tests need an adapter; a software driver will do"))
+}
+
+/// A device refuses writes while any recorder of it holds work: tests that share it take turns.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Rounding unit of f32.

@@ -1,20 +1,13 @@
 //! Runs a model on the device, outputs poisoned and guarded.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use knotwork::gpu::{Buffer, Gpu, Recorder};
 use knotwork::model::Ridge;
 use knotwork::model::device::{Images, RidgeOnDevice, RunOptions};
 
+pub use crate::common::turn;
 use crate::common::{poison, poisoned};
 
 const GUARD: usize = 67;
-
-/// A device refuses writes while any recorder of it holds work: tests that share it take turns.
-pub fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Images, directions and results on a device.
 pub struct Bench<'g> {

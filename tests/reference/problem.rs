@@ -72,3 +72,17 @@ impl<'a> Problem<'a> {
 pub fn distance(a: &[f64], b: &[f64]) -> f64 {
     norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>())
 }
+
+/// What an error of 1 in every step grows to: a step expands no distance, and `z = x + beta (x - x_old)` passes on
+/// `(1 + beta) e + beta e_old`.
+pub fn amplification(iterations: usize, accelerate: bool) -> f64 {
+    let (mut error, mut old, mut t) = (0.0, 0.0, 1.0_f64);
+    let mut beta = 0.0;
+    for _ in 0..iterations {
+        (error, old) = (1.0 + (1.0 + beta) * error + beta * old, error);
+        let after = (1.0 + (1.0 + 4.0 * t * t).sqrt()) / 2.0;
+        beta = if accelerate { (t - 1.0) / after } else { 0.0 };
+        t = after;
+    }
+    error
+}
