@@ -8,7 +8,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: ## install a software Vulkan driver if the machine has no Vulkan driver (Debian/Ubuntu)
-	@./scripts/setup-vulkan.sh
+	@./.ci/setup-vulkan
 
 build: setup ## build both binaries
 	$(CARGO) build --release --locked
@@ -32,7 +32,7 @@ bench: setup ## time the kernels
 
 compare: build ## whole processes side by side with PyTorch; needs python3, benches/compare/requirements.txt and KNOTWORK_SHARED
 	./target/release/train import "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" -o target/wcrr.safetensors
-	python3 benches/compare/side_by_side.py --checkpoint "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" --model target/wcrr.safetensors
+	python3 benches/compare/side_by_side.py --bin target/release/reconstruct --checkpoint "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" --model target/wcrr.safetensors
 
 published: build ## published models on twelve test images against PyTorch; needs KNOTWORK_SHARED and python3 with numpy, scikit-image
 	python3 benches/compare/set12.py

@@ -7,5 +7,4 @@ mod stage;
 
 pub use bank::{ConvLayer, FilterBank};
 pub use plan::{ConvPlan, ConvStyle};
-pub(crate) use stage::slack;
 pub use stage::{ConvParams, ConvStage, Region};

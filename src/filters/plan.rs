@@ -36,13 +36,20 @@ pub struct ConvPlan {
     pub passes: usize,
     /// Launches over the destination planes.
     pub groups: usize,
+    /// Invocations per workgroup, in columns and rows.
+    pub workgroup: [usize; 2],
 }
 
 /// Columns that one invocation computes: a vec4.
 pub(super) const COLS: usize = 4;
 
 /// Most rows that a plan gives one invocation.
-pub(super) const MAX_ROWS: usize = 8;
+const MAX_ROWS: usize = 8;
+
+/// Workgroups: a GPU wants 64 invocations, neighbours in a row. lavapipe runs 8 at a time, was far slower with workgroups of
+/// 8 and with rows of less than 8, and gains nothing from more than 32.
+const HARDWARE_WORKGROUP: [usize; 2] = [16, 4];
+const SOFTWARE_WORKGROUP: [usize; 2] = [8, 4];
 
 /// Multiply-adds written out in one kernel. Software drivers take one to two seconds per thousand to compile, once per
 /// machine (they cache the result); layers that cost little anyway get less.
@@ -55,7 +62,7 @@ const SMALL_LAYER: usize = 1000;
 /// Sums that one invocation may hold on a software driver before spilling costs more than it saves.
 const SOFTWARE_SUMS: usize = 160;
 
-/// Nanoseconds that lavapipe takes, per vector of 8 lanes, for a storage access, for a uniform at an index that varies
+/// Nanoseconds that lavapipe takes, roughly, per vector of 8 lanes, for a storage access, for a uniform at an index that varies
 /// from loop to loop, and for a multiply-add (see `benches/README.md`). Only their ratios matter.
 const ACCESS: f64 = 18.0;
 const WEIGHT: f64 = 3.6;
@@ -85,7 +92,10 @@ impl ConvPlan {
                         .filter(move |co| {
                             co * rows * COLS <= SOFTWARE_SUMS && co * rows * COLS * size * size <= written_out
                         })
-                        .map(move |co| Self::with_block(inputs, outputs, size, [co, rows]))
+                        .map(move |co| Self {
+                            workgroup: SOFTWARE_WORKGROUP,
+                            ..Self::with_block(inputs, outputs, size, [co, rows])
+                        })
                 });
                 plans
                     .min_by(|a, b| a.software_cost(size).total_cmp(&b.software_cost(size)))
@@ -108,6 +118,7 @@ impl ConvPlan {
             rows,
             passes: inputs / planes,
             groups: outputs / co,
+            workgroup: HARDWARE_WORKGROUP,
         }
     }
 
@@ -122,19 +133,29 @@ impl ConvPlan {
         per_pass * (self.passes * self.groups) as f64 / pixels
     }
 
+    /// Elements that must follow the last value a stage may need, whatever its plan: invocations beyond the region read on
+    /// without storing.
+    pub(crate) fn slack(row_stride: usize, size: usize) -> usize {
+        let rows = HARDWARE_WORKGROUP[1].max(SOFTWARE_WORKGROUP[1]) * MAX_ROWS + size;
+        let cols = HARDWARE_WORKGROUP[0].max(SOFTWARE_WORKGROUP[0]) * COLS + size;
+        rows * row_stride + cols
+    }
+
     /// Elements of one launch's weights: whole vec4s per source plane.
     pub(super) fn weights_per_launch(&self, size: usize) -> usize {
         self.planes * (self.co * size * size).next_multiple_of(4)
     }
 
     /// The kernel's constants.
-    pub fn constants(&self, size: usize) -> [(&'static str, u32); 5] {
+    pub fn constants(&self, size: usize) -> [(&'static str, u32); 7] {
         [
             ("K", size as u32),
             ("PLANES", self.planes as u32),
             ("CO", self.co as u32),
             ("ROWS", self.rows as u32),
             ("ADDS", u32::from(self.passes > 1)),
+            ("WORKGROUP_X", self.workgroup[0] as u32),
+            ("WORKGROUP_Y", self.workgroup[1] as u32),
         ]
     }
 }

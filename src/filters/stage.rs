@@ -1,7 +1,7 @@
 //! A convolution layer on the device: kernel, weights and launches between two stacks of planes.
 
 use super::bank::ConvLayer;
-use super::plan::{COLS, ConvPlan, MAX_ROWS};
+use super::plan::{COLS, ConvPlan};
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
 use crate::{Result, shader_struct};
 
@@ -62,14 +62,6 @@ shader_struct! {
     }
 }
 
-/// Invocations of `conv.wgsl` per workgroup, in columns and rows.
-const WORKGROUP: (u32, u32) = (8, 4);
-
-/// Elements that must follow the last value a stage may need: invocations beyond the region read on without storing.
-pub(crate) fn slack(row_stride: usize, size: usize) -> usize {
-    (WORKGROUP.1 as usize * MAX_ROWS + size) * row_stride + WORKGROUP.0 as usize * COLS + size
-}
-
 /// One layer between two buffers, for a list of rectangles (tiles).
 #[derive(Debug)]
 pub struct ConvStage {
@@ -79,7 +71,7 @@ pub struct ConvStage {
 
 impl ConvStage {
     /// Prepares `layer` from `src` to `dst` for every `(source, destination)` of `tiles`; of the source only the position
-    /// and the strides count. It must hold the filter's radius around each rectangle and some rows behind the last one (`slack`).
+    /// and the strides count. It must hold the filter's radius around each rectangle and some rows behind the last one ([`ConvPlan`] knows how many).
     ///
     /// # Errors
     /// Device errors.
@@ -91,9 +83,7 @@ impl ConvStage {
         dst: &Buffer,
         tiles: &[(Region, Region)],
     ) -> Result<Self> {
-        let mut constants = plan.constants(layer.size).to_vec();
-        constants.extend([("WORKGROUP_X", WORKGROUP.0), ("WORKGROUP_Y", WORKGROUP.1)]);
-        let kernel = gpu.kernel("conv", &constants)?;
+        let kernel = gpu.kernel("conv", &plan.constants(layer.size))?;
         let launches = plan.passes * plan.groups;
         let mut params = Vec::with_capacity(tiles.len() * launches);
         for (source, region) in tiles {
@@ -125,7 +115,7 @@ impl ConvStage {
                 )
             })
             .collect::<Result<Vec<_>>>()?;
-        let (tile_cols, tile_rows) = (WORKGROUP.0 * COLS as u32, WORKGROUP.1 * plan.rows as u32);
+        let [tile_cols, tile_rows] = [plan.workgroup[0] * COLS, plan.workgroup[1] * plan.rows].map(|n| n as u32);
         let groups = tiles
             .iter()
             .map(|(_, r)| [r.cols.div_ceil(tile_cols), r.rows.div_ceil(tile_rows)])

@@ -2,7 +2,7 @@
 
 use super::ridge::Ridge;
 use super::tiles::Tiling;
-use crate::filters::{ConvLayer, ConvPlan, ConvStage, ConvStyle, Region, slack};
+use crate::filters::{ConvLayer, ConvPlan, ConvStage, ConvStyle, Region};
 use crate::gpu::reduce::Totals;
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
 use crate::spline::SplineBank;
@@ -163,7 +163,7 @@ impl Maker<'_> {
     /// A frame buffer for `planes` planes per slot.
     fn frame(&self, label: &str, planes: usize) -> Result<Buffer> {
         let widest = self.model.bank.layers().iter().map(|l| l.size).max().unwrap_or(1);
-        let tail = slack(self.tiling.row_stride, widest);
+        let tail = ConvPlan::slack(self.tiling.row_stride, widest);
         self.gpu
             .buffer(label, self.images.slots * planes * self.tiling.plane_stride + tail)
     }
