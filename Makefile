@@ -3,6 +3,8 @@
 .PHONY: help setup build demo test lint shader-tests bench compare published clean
 
 CARGO ?= cargo
+# Mesa's device selection complains on stderr where no session has set this.
+export XDG_RUNTIME_DIR ?= /tmp
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
