@@ -7,13 +7,6 @@
 
 const CHANNELS: u32 = 1u;
 
-struct Channel {
-    first: u32,
-    count: u32,
-    alpha: f32,
-    inverse_alpha: f32,
-}
-
 struct RegionParams {
     region: Region,
 }

@@ -8,6 +8,14 @@
 const KNOTS: u32 = 16u;
 const SEARCH_STEPS: u32 = 4u; // ceil(log2(largest count - 1)): halvings until one segment is left
 
+// How a channel of a filter bank uses a spline: phi(alpha u) / alpha.
+struct Channel {
+    first: u32,       // first entry of its spline in `knots`
+    count: u32,       // entries
+    alpha: f32,
+    inverse_alpha: f32,
+}
+
 // Index of the segment of x, 0 <= index <= count - 2: the largest j with t_j <= x, clamped.
 fn spline_segment(x: f32, first: u32, count: u32) -> u32 {
     var low = 0u;
