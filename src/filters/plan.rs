@@ -62,8 +62,9 @@ const SMALL_LAYER: usize = 1000;
 /// Sums that one invocation may hold on a software driver before spilling costs more than it saves.
 const SOFTWARE_SUMS: usize = 160;
 
-/// Nanoseconds that lavapipe takes, roughly, per vector of 8 lanes, for a storage access, for a uniform at an index that varies
-/// from loop to loop, and for a multiply-add (see `benches/README.md`). Only their ratios matter.
+/// Relative costs on lavapipe, per vector of 8 lanes, of a storage access, of a uniform at an index that varies from loop to
+/// loop, and of a multiply-add: estimates that rank blocks, to be checked with `cargo bench` (`benches/README.md` says why
+/// they differ so much).
 const ACCESS: f64 = 18.0;
 const WEIGHT: f64 = 3.6;
 const MULTIPLY_ADD: f64 = 0.45;
