@@ -9,6 +9,7 @@ use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams, RegionParams};
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
+use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
@@ -161,6 +162,9 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<AgdParams>("agd_control"),
         mismatches::<AgdParams>("agd_extrapolate"),
         mismatches::<AgdState>("agd_control"),
+        mismatches::<Tv2Problem>("tv2_prox"),
+        mismatches::<Tv2Params>("tv2_prox"),
+        mismatches::<Tv2Params>("tv2_nodes"),
     ]
     .concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

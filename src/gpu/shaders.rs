@@ -28,10 +28,13 @@ pub const KERNELS: &[Source] = sources![
     "spline_hessian",
     "sum_partials",
     "tile_load",
+    "tv2_nodes",
+    "tv2_prox",
+    "tv2_samples",
 ];
 
 /// Importable fragments: no entry point, no binding.
-pub const LIBRARY: &[Source] = sources!["lib/agd", "lib/reduce", "lib/spline", "lib/tile"];
+pub const LIBRARY: &[Source] = sources!["lib/agd", "lib/reduce", "lib/spline", "lib/tile", "lib/tv2"];
 
 /// The kernel source called `name`.
 pub fn kernel(name: &str) -> Option<&'static Source> {

@@ -8,6 +8,7 @@
 pub mod algebra;
 mod bank;
 pub mod bounds;
+pub mod device;
 pub mod function;
 pub mod project;
 pub mod refine;
