@@ -11,6 +11,7 @@
 pub mod command;
 pub mod error;
 pub mod filters;
+pub mod fit;
 pub mod gpu;
 pub mod io;
 pub mod model;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use knotwork::filters::{ConvParams, Region};
+use knotwork::fit::SampleParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams, RegionParams};
@@ -165,6 +166,7 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<Tv2Problem>("tv2_prox"),
         mismatches::<Tv2Params>("tv2_prox"),
         mismatches::<Tv2Params>("tv2_nodes"),
+        mismatches::<SampleParams>("tv2_samples"),
     ]
     .concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

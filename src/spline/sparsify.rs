@@ -18,7 +18,8 @@ impl Fit {
     pub fn sparsest(&self) -> Result<Spline> {
         let largest = self.slopes.windows(2).map(|s| (s[1] - s[0]).abs()).fold(0.0, f64::max);
         let tolerance = if self.exact { 0.0 } else { ITERATE_TOLERANCE * largest };
-        merge_runs(&self.spline, &self.slopes, tolerance)
+        let (knots, values, _) = merge_runs(self.spline.knots(), self.spline.values(), &self.slopes, tolerance);
+        Spline::new(knots, values)
     }
 }
 
@@ -34,22 +35,24 @@ impl Fit {
 /// # Errors
 /// [`Error::Data`] when `tolerance` is negative or NaN, or a value leaves the range of f32.
 pub fn sparsest(spline: &Spline, tolerance: f64) -> Result<Spline> {
-    merge_runs(spline, &spline.slopes(), tolerance)
-}
-
-fn merge_runs(spline: &Spline, slopes: &[f64], tolerance: f64) -> Result<Spline> {
-    let (t, f) = (spline.knots(), spline.values());
     if tolerance.is_nan() || tolerance < 0.0 {
         return Err(Error::Data(format!(
             "the tolerance of slope changes must not be negative, but is {tolerance}"
         )));
     }
+    let (knots, values, _) = merge_runs(spline.knots(), spline.values(), &spline.slopes(), tolerance);
+    Spline::new(knots, values)
+}
+
+/// [`sparsest`] of the function with knots t, values f and slopes, as knots, values and slopes. The slopes of the result
+/// are some of those given, bit for bit.
+pub(crate) fn merge_runs(t: &[f64], f: &[f64], slopes: &[f64], tolerance: f64) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let last = t.len() - 1;
     let change = |n: usize| {
         let a = slopes[n] - slopes[n - 1];
         if a.abs() > tolerance { a } else { 0.0 }
     };
-    let (mut knots, mut values) = (vec![t[0]], vec![f[0]]);
+    let (mut knots, mut values, mut kept) = (vec![t[0]], vec![f[0]], vec![slopes[0]]);
     let mut n = 1;
     while n < last {
         let a = change(n);
@@ -58,18 +61,20 @@ fn merge_runs(spline: &Spline, slopes: &[f64], tolerance: f64) -> Result<Spline>
             let distance = (t[n + 1] - t[n]) * (partner / (a + partner));
             knots.push(t[n] + distance);
             values.push(f[n] + slopes[n - 1] * distance);
+            kept.push(slopes[n + 1]);
             n += 2;
             continue;
         }
         if a != 0.0 {
             knots.push(t[n]);
             values.push(f[n]);
+            kept.push(slopes[n]);
         }
         n += 1;
     }
     knots.push(t[last]);
     values.push(f[last]);
-    Spline::new(knots, values)
+    (knots, values, kept)
 }
 
 /// How far [`reduce`] may go.

@@ -13,10 +13,17 @@
 
 mod active_set;
 mod certificate;
+mod examine;
 mod interior_point;
+mod loss;
 mod riccati;
+mod units;
 
-use certificate::{Certificate, Dual, Primal, Problem, ScaledLoss};
+pub use examine::{Examination, examine};
+pub use loss::Loss;
+pub use units::Units;
+
+use certificate::{Certificate, Dual, Primal, Problem};
 
 use super::bounds::SlopeBounds;
 use super::function::Spline;
@@ -33,18 +40,6 @@ const POLISHED_ENOUGH: f64 = 1e-10;
 const POLISHED: f64 = 1e-14;
 /// How readily nearly degenerate slope changes and bounds count as inactive, in the order in which this is tried.
 const POLISH_BIASES: [f64; 5] = [1.0, 1e-3, 1e3, 1e-5, 1e5];
-
-/// The loss of a residual r with weight w.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Loss {
-    /// `w r^2 / 2`.
-    Squared,
-    /// Huber's loss with the given threshold delta, in units of y: `w r^2 / 2` up to `|r| = delta`, then
-    /// `w delta (|r| - delta / 2)`.
-    Huber(f64),
-    /// `w |r|`.
-    Absolute,
-}
 
 /// An optimal spline with its certificate.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,7 +145,7 @@ pub fn fit_tv2(samples: &Samples, loss: Loss, lambda: f64, bounds: &SlopeBounds)
 /// bound the multiplier of that bound may absorb monotone parts of c, and half the largest fall (rise) of c remains. O(M).
 pub fn lambda_max(samples: &Samples, bounds: &SlopeBounds) -> f64 {
     let scaled = Scaled::new(samples, Loss::Squared, 0.0, bounds);
-    active_set::lambda_max(&scaled.problem, &active_set::affine(&scaled.problem).0) * scaled.lambda_unit()
+    active_set::lambda_max(&scaled.problem, &active_set::affine(&scaled.problem).0) * scaled.units.lambda(Loss::Squared)
 }
 
 /// A primal point with its certificate.
@@ -214,61 +209,24 @@ fn projection(problem: &Problem) -> (Primal, Dual) {
 /// The problem in units of its own size, and the units.
 struct Scaled {
     problem: Problem,
-    x_unit: f64,
-    y_unit: f64,
-    y_origin: f64,
-    weight_unit: f64,
-    squares: bool,
+    units: Units,
+    loss: Loss,
 }
 
 impl Scaled {
     fn new(samples: &Samples, loss: Loss, lambda: f64, bounds: &SlopeBounds) -> Self {
+        let units = Units::new(samples, bounds);
         let (x, y, weights) = (samples.x(), samples.y(), samples.weights());
-        let x_unit = x[x.len() - 1] - x[0];
-        let weight_sum: f64 = weights.iter().sum();
-        let weight_unit = weight_sum / weights.len() as f64;
-        let y_origin: f64 = weights.iter().zip(y).map(|(w, y)| w / weight_sum * y).sum();
-        let deviation = y.iter().fold(0.0_f64, |m, y| m.max((y - y_origin).abs()));
-        // Bounds that exclude slope 0 make every admissible function at least this large.
-        let required = bounds.clip(0.0).abs() * x_unit;
-        let size = deviation.max(required);
-        let y_unit = if size > 0.0 { size } else { 1.0 };
-        let slope_unit = y_unit / x_unit;
-        let mut scaled = Self {
-            problem: Problem {
-                spacings: x.windows(2).map(|x| (x[1] - x[0]) / x_unit).collect(),
-                y: y.iter().map(|y| (y - y_origin) / y_unit).collect(),
-                weights: weights.iter().map(|w| w / weight_unit).collect(),
-                loss: match loss {
-                    Loss::Squared => ScaledLoss::Squared,
-                    Loss::Huber(delta) => ScaledLoss::Huber(delta / y_unit),
-                    Loss::Absolute => ScaledLoss::Absolute,
-                },
-                lambda: 0.0,
-                min: bounds.min() / slope_unit,
-                max: bounds.max() / slope_unit,
-            },
-            x_unit,
-            y_unit,
-            y_origin,
-            weight_unit,
-            squares: loss != Loss::Absolute,
+        let problem = Problem {
+            spacings: x.windows(2).map(|x| (x[1] - x[0]) / units.x).collect(),
+            y: y.iter().map(|y| (y - units.y_origin) / units.y).collect(),
+            weights: weights.iter().map(|w| w / units.weight).collect(),
+            loss: loss.in_units(units.y),
+            lambda: lambda / units.lambda(loss),
+            min: bounds.min() / units.slope(),
+            max: bounds.max() / units.slope(),
         };
-        scaled.problem.lambda = lambda / scaled.lambda_unit();
-        scaled
-    }
-
-    fn objective_unit(&self) -> f64 {
-        self.weight_unit
-            * if self.squares {
-                self.y_unit * self.y_unit
-            } else {
-                self.y_unit
-            }
-    }
-
-    fn lambda_unit(&self) -> f64 {
-        self.objective_unit() * self.x_unit / self.y_unit
+        Self { problem, units, loss }
     }
 
     /// The result in the samples' units.
@@ -284,7 +242,7 @@ impl Scaled {
                 "the fit reached no finite duality gap; are the samples of sane scale?".into(),
             ));
         }
-        let slope_unit = self.y_unit / self.x_unit;
+        let slope_unit = self.units.slope();
         let slopes = primal.slopes.iter().map(|&s| {
             // A slope on a bound must be that bound, not its image under two roundings.
             if s <= self.problem.min {
@@ -296,12 +254,12 @@ impl Scaled {
             }
         });
         let values = primal.values(&self.problem.spacings);
-        let values = values.iter().map(|f| self.y_origin + self.y_unit * f).collect();
+        let values = values.iter().map(|f| self.units.y_origin + self.units.y * f).collect();
         Ok(Fit {
             spline: Spline::new(samples.x().to_vec(), values)?,
             slopes: slopes.collect(),
-            objective: certificate.objective * self.objective_unit(),
-            gap: certificate.gap * self.objective_unit(),
+            objective: certificate.objective * self.units.objective(self.loss),
+            gap: certificate.gap * self.units.objective(self.loss),
             relative_gap: certificate.relative(floor),
             iterations,
             exact,

@@ -57,6 +57,9 @@ shader_struct! {
 /// [`Tv2Problem::status`] of a solved problem.
 pub const OPTIMAL: u32 = 1;
 
+/// [`Tv2Problem::status`] after a driver ended a loop early.
+pub const CUT_SHORT: u32 = 2;
+
 /// An entry of `flags` of a node that is no knot, on a segment that is held to no bound.
 pub const FREE: u32 = 5;
 

@@ -10,12 +10,12 @@ use super::certificate::{Dual, Primal, Problem};
 const MAX_ROUNDS: usize = 50;
 
 /// A maximal run of segments that share one slope.
-struct Piece {
-    segments: Range<usize>,
+pub(super) struct Piece {
+    pub segments: Range<usize>,
     /// The bound its slope lies on, if any: -1 the lower, 1 the upper one.
-    side: i8,
+    pub side: i8,
     /// The sign of the slope change at its start; 0 for the first piece.
-    sign: f64,
+    pub sign: f64,
 }
 
 /// Which slope changes and bounds are active: sign of each slope change (0: none) and side of each segment.
@@ -69,7 +69,7 @@ pub(super) fn lambda_max(problem: &Problem, fit: &Primal) -> f64 {
     if problem.min == problem.max {
         return 0.0;
     }
-    let cumulative = cumulative_multipliers(problem, fit);
+    let cumulative = cumulative_multipliers(problem, &problem.forces(fit));
     let slope = fit.slopes[0];
     let side = if slope == problem.min {
         -1.0
@@ -248,13 +248,13 @@ fn spread(problem: &Problem, pieces: &[Piece], first: f64, piece_slopes: &[f64])
     Primal { first, slopes, changes }
 }
 
-/// Cumulative sums of the slope multipliers `nu_j = h_j sum_{m <= j} w_m (f_m - y_m)`, which stationarity demands.
-fn cumulative_multipliers(problem: &Problem, primal: &Primal) -> Vec<f64> {
-    let values = primal.values(&problem.spacings);
+/// Cumulative sums of the slope multipliers `nu_j = h_j sum_{m <= j} force_m`, which stationarity demands; `force_m` is the
+/// derivative of the loss of sample m.
+fn cumulative_multipliers(problem: &Problem, forces: &[f64]) -> Vec<f64> {
     let (mut force, mut sum) = (0.0, 0.0);
     let mut cumulative = Vec::with_capacity(problem.spacings.len());
-    for (j, h) in problem.spacings.iter().enumerate() {
-        force += problem.weights[j] * (values[j] - problem.y[j]);
+    for (h, own) in problem.spacings.iter().zip(forces) {
+        force += own;
         sum += h * force;
         cumulative.push(sum);
     }
@@ -265,7 +265,13 @@ fn cumulative_multipliers(problem: &Problem, primal: &Primal) -> Vec<f64> {
 /// what the bound contributes on a piece that lies on one: as little and as late as `|u| <= lambda` allows.
 fn finish(problem: &Problem, pieces: &[Piece], first: f64, slopes: &[f64]) -> (Primal, Dual) {
     let primal = spread(problem, pieces, first, slopes);
-    let cumulative = cumulative_multipliers(problem, &primal);
+    let dual = multipliers(problem, pieces, &problem.forces(&primal));
+    (primal, dual)
+}
+
+/// The multipliers that a function of the given pieces and forces asks for; see [`finish`].
+pub(super) fn multipliers(problem: &Problem, pieces: &[Piece], forces: &[f64]) -> Dual {
+    let cumulative = cumulative_multipliers(problem, forces);
     let segments = problem.spacings.len();
     let lambda = problem.lambda;
     let mut dual = Dual {
@@ -308,7 +314,7 @@ fn finish(problem: &Problem, pieces: &[Piece], first: f64, slopes: &[f64]) -> (P
             }
         }
     }
-    (primal, dual)
+    dual
 }
 
 /// Books the contribution of the bound on `side` to segment `j`; a negative one belongs to the other bound, which is

@@ -1,66 +1,17 @@
 //! Primal and dual points of the scaled problem, their objectives and the duality gap.
 
+use super::loss::Loss;
+
 /// The fitting problem in units in which x, y and the weights are of order 1.
 pub(super) struct Problem {
     /// Spacings `h_j`, one per segment.
     pub spacings: Vec<f64>,
     pub y: Vec<f64>,
     pub weights: Vec<f64>,
-    pub loss: ScaledLoss,
+    pub loss: Loss,
     pub lambda: f64,
     pub min: f64,
     pub max: f64,
-}
-
-/// The loss of one residual r of weight w.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum ScaledLoss {
-    /// `w r^2 / 2`.
-    Squared,
-    /// `w r^2 / 2` for `|r| <= delta`, then `w delta (|r| - delta / 2)`.
-    Huber(f64),
-    /// `w |r|`.
-    Absolute,
-}
-
-impl ScaledLoss {
-    /// The inverse of the curvature at 0.
-    pub fn compliance(self, weight: f64) -> f64 {
-        match self {
-            Self::Squared | Self::Huber(_) => 1.0 / weight,
-            Self::Absolute => 0.0,
-        }
-    }
-
-    /// The largest absolute derivative.
-    pub fn limit(self, weight: f64) -> f64 {
-        match self {
-            Self::Squared => f64::INFINITY,
-            Self::Huber(delta) => weight * delta,
-            Self::Absolute => weight,
-        }
-    }
-
-    /// The loss itself.
-    pub fn value(self, weight: f64, r: f64) -> f64 {
-        match self {
-            Self::Huber(delta) if r.abs() > delta => weight * delta * (r.abs() - 0.5 * delta),
-            Self::Squared | Self::Huber(_) => 0.5 * weight * r * r,
-            Self::Absolute => weight * r.abs(),
-        }
-    }
-
-    /// The Fenchel-Young gap `loss(r) + loss*(t) - t r >= 0`, written without cancellation; `|t|` is within the limit.
-    fn gap(self, weight: f64, r: f64, t: f64) -> f64 {
-        match self {
-            Self::Huber(delta) if r.abs() > delta => {
-                let missing = weight * delta - t * r.signum();
-                missing * (r.abs() - delta) + 0.5 * missing * missing / weight
-            }
-            Self::Squared | Self::Huber(_) => 0.5 * (t - weight * r).powi(2) / weight,
-            Self::Absolute => r.abs() * (weight - t * r.signum()),
-        }
-    }
 }
 
 /// A function on the nodes: first value, slopes inside the bounds, and their changes.
@@ -111,6 +62,19 @@ impl Certificate {
 }
 
 impl Problem {
+    /// The derivative of the loss of every sample at `primal`, the absolute loss unsmoothed.
+    pub fn forces(&self, primal: &Primal) -> Vec<f64> {
+        self.smoothed_forces(primal, 0.0)
+    }
+
+    /// As [`Problem::forces`], with the absolute loss smoothed where `|r|` is below `smoothing`.
+    pub fn smoothed_forces(&self, primal: &Primal, smoothing: f64) -> Vec<f64> {
+        let values = primal.values(&self.spacings);
+        let data = self.weights.iter().zip(&self.y).zip(&values);
+        data.map(|((&w, y), f)| self.loss.derivative(w, f - y, smoothing))
+            .collect()
+    }
+
     /// The objective at `primal` and its gap to the dual objective at `dual`.
     ///
     /// The multipliers `nu_j = u_j - u_{j+1} + high_j - low_j` of the slopes determine those of the data,
@@ -149,7 +113,10 @@ impl Problem {
         let room: Vec<f64> = t
             .iter()
             .enumerate()
-            .map(|(n, t)| (limit(n) - t.abs()).max(0.0))
+            .map(|(n, t)| match limit(n) {
+                f64::INFINITY => self.weights[n],
+                limit => (limit - t.abs()).max(0.0),
+            })
             .collect();
         let mut to_end = vec![0.0; t.len()];
         for j in (0..self.spacings.len()).rev() {

@@ -1,6 +1,7 @@
 //! Mehrotra's predictor-corrector primal-dual interior-point method on the chain, O(N) per iteration.
 
-use super::certificate::{Certificate, Dual, Primal, Problem, ScaledLoss};
+use super::certificate::{Certificate, Dual, Primal, Problem};
+use super::loss::Loss;
 use super::riccati::{self, Control, Quadratic, Step};
 
 /// The best iterate found, by duality gap.
@@ -345,7 +346,7 @@ impl<'a> State<'a> {
             high: multipliers(&self.high),
         };
         let mut certificate = self.problem.certify(&self.primal, &dual);
-        if self.problem.loss != ScaledLoss::Squared {
+        if self.problem.loss != Loss::Squared {
             let data: Vec<f64> = self.data.iter().map(|spring| spring.dual).collect();
             let other = self.problem.certify_from_data(&self.primal, &data, &dual);
             certificate = other.filter(|other| other.gap < certificate.gap).unwrap_or(certificate);
