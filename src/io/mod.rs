@@ -7,3 +7,4 @@ pub mod image;
 pub(crate) mod input;
 pub mod noise;
 pub mod npy;
+pub mod table;
