@@ -26,6 +26,7 @@ pub const KERNELS: &[Source] = sources![
     "spline_activation",
     "spline_energy",
     "spline_hessian",
+    "spline_table",
     "sum_partials",
     "tile_load",
 ];
