@@ -4,15 +4,15 @@
 //   nothing cancels against a distant origin.
 // One invocation per spline, because the sums run along its knots; global id.x = spline.
 // positions, values: (entry); ranges: (spline) of (first entry, count); knots: (entry).
+#import nodal
 
 @group(0) @binding(0) var<storage, read> positions: array<f32>;
 @group(0) @binding(1) var<storage, read> values: array<f32>;
 @group(0) @binding(2) var<storage, read> ranges: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read_write> knots: array<vec4<f32>>;
 
-// Slope of the segment from entry n to entry n + 1.
 fn slope(n: u32) -> f32 {
-    return (values[n + 1u] - values[n]) / (positions[n + 1u] - positions[n]);
+    return nodal_slope(n, values[n], values[n + 1u]);
 }
 
 // Integral over that segment.

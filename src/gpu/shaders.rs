@@ -25,6 +25,7 @@ pub const KERNELS: &[Source] = sources![
     "normalise",
     "spline_activation",
     "spline_energy",
+    "spline_forward",
     "spline_hessian",
     "spline_table",
     "sum_partials",
@@ -32,7 +33,14 @@ pub const KERNELS: &[Source] = sources![
 ];
 
 /// Importable fragments: no entry point, no binding.
-pub const LIBRARY: &[Source] = sources!["lib/agd", "lib/reduce", "lib/spline", "lib/tile"];
+pub const LIBRARY: &[Source] = sources![
+    "lib/agd",
+    "lib/nodal",
+    "lib/reduce",
+    "lib/spline",
+    "lib/tile",
+    "lib/walk"
+];
 
 /// The kernel source called `name`.
 pub fn kernel(name: &str) -> Option<&'static Source> {

@@ -1,5 +1,6 @@
 //! The bank: knots, trained values, and what the kernels derive from them.
 
+use super::Activations;
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
 use crate::spline::Spline;
 use crate::{Error, Result};
@@ -69,12 +70,13 @@ impl TrainableBank {
         let values = gpu.upload("spline values", &values)?;
         let table = gpu.buffer("knots", 4 * knots.len())?;
         let pairs: Vec<[u32; 2]> = ranges.iter().map(|&(first, count)| [first, count]).collect();
+        let range_table = gpu.upload("spline ranges", &pairs)?;
         let refresh = gpu.kernel("spline_table", &[])?.bind(
             gpu,
             &[
                 ("positions", (&positions).into()),
                 ("values", (&values).into()),
-                ("ranges", (&gpu.upload("spline ranges", &pairs)?).into()),
+                ("ranges", (&range_table).into()),
                 ("knots", (&table).into()),
             ],
         )?;
@@ -138,6 +140,17 @@ impl TrainableBank {
     /// `{first, count, alpha, 1 / alpha}` per channel, or per (slot, channel), as `shaders/lib/spline.wgsl` wants it.
     pub fn records(&self) -> &Buffer {
         &self.records
+    }
+
+    /// What the spline kernels read.
+    pub fn activations(&self) -> Activations<'_> {
+        Activations {
+            table: &self.table,
+            records: &self.records,
+            channels: self.channels,
+            slots: self.slots,
+            longest: self.ranges.iter().map(|r| r.1).max().unwrap_or(2) as usize,
+        }
     }
 
     /// Replaces the scalings, in the shape they had at the start.
