@@ -9,7 +9,7 @@ use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
-use knotwork::spline::device::PointwiseParams;
+use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
@@ -22,6 +22,9 @@ const VARIANTS: &[(&str, &[(&str, u32)])] = &[
         "spline_forward",
         &[("PIVOTS", 3), ("CHANNELS", 60), ("SLOT_RECORDS", 60)],
     ),
+    ("spline_gradient", &[("WALKERS", 64), ("CHANNELS", 3000)]),
+    ("spline_gradient_values", &[("LANES", 64)]),
+    ("spline_histogram", &[("WALKERS", 64), ("OWN", 0)]),
 ];
 
 fn cases() -> Vec<(&'static str, &'static [(&'static str, u32)])> {
@@ -157,6 +160,12 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<PointwiseParams>("spline_activation"),
         mismatches::<PointwiseParams>("spline_forward"),
         mismatches::<PointwiseParams>("spline_hessian"),
+        mismatches::<PointwiseParams>("spline_histogram"),
+        mismatches::<GradientParams>("spline_gradient"),
+        mismatches::<AlphaParams>("spline_gradient_alphas"),
+        mismatches::<EntryParams>("spline_gradient_values"),
+        mismatches::<ClipParams>("spline_clip"),
+        mismatches::<ClipParams>("spline_clip_vjp"),
         mismatches::<EnergyParams>("spline_energy"),
         mismatches::<SumParams>("inner_product"),
         mismatches::<TotalParams>("sum_partials"),

@@ -20,6 +20,7 @@ pub struct TrainableBank {
     channels: usize,
     slots: Option<usize>,
     positions: Buffer,
+    range_table: Buffer,
     values: Buffer,
     table: Buffer,
     records: Buffer,
@@ -86,6 +87,7 @@ impl TrainableBank {
             channels,
             slots,
             positions,
+            range_table,
             values,
             table,
             records: gpu.upload("channels", &records)?,
@@ -140,6 +142,11 @@ impl TrainableBank {
     /// `{first, count, alpha, 1 / alpha}` per channel, or per (slot, channel), as `shaders/lib/spline.wgsl` wants it.
     pub fn records(&self) -> &Buffer {
         &self.records
+    }
+
+    /// [`Self::ranges`] on the device.
+    pub(super) fn range_table(&self) -> &Buffer {
+        &self.range_table
     }
 
     /// What the spline kernels read.
