@@ -1,33 +1,43 @@
 // Pointwise activation of a filter bank's responses, in place:
 //   u[c] <- phi_c(alpha_c u[c]) / alpha_c inside the image, 0 outside, which is what the adjoint's zero padding reads.
 // The derivative is phi_c'(alpha_c u): scaling changes where the knots lie, never the slopes.
-// One invocation per 4 pixels of a row, 32 apart, so that a channel's record is fetched once for them;
-// global id = (column / 4, row, image * CHANNELS + channel). u: (image, channel, row, column).
-#import tile
+// One workgroup of 256 per 1024 * trips positions of a plane; group = (chunk, slot * CHANNELS + channel).
+// u: (slot, channel, row, column).
+#import walk
 #import spline
 
 const CHANNELS: u32 = 1u;
+const SLOT_RECORDS: u32 = 0u; // records from slot to slot: 0 if all slots share them
 
-struct RegionParams {
-    region: Region,
-}
-
-@group(0) @binding(0) var<uniform> params: RegionParams;
-@group(0) @binding(1) var<uniform> knots: array<vec4<f32>, KNOTS>;
-@group(0) @binding(2) var<uniform> channels: array<Channel, CHANNELS>;
+@group(0) @binding(0) var<uniform> params: PointwiseParams;
+@group(0) @binding(1) var<storage, read> knots: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> channels: array<Channel>;
 @group(0) @binding(3) var<storage, read_write> u: array<f32>;
 
-@compute @workgroup_size(32, 8)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let channel = channels[id.z % CHANNELS];
-    let line = region_index(params.region, id.z / CHANNELS, id.z % CHANNELS, id.y, 0u);
-    let col0 = (id.x - local.x) * 4u + local.x;
-    // @unroll 4
-    for (var k = 0u; k < 4u; k++) {
-        let col = col0 + k * 32u;
-        if (region_holds(params.region, id.y, col)) {
-            let value = spline_value(channel.alpha * u[line + col], channel.first, channel.count) * channel.inverse_alpha;
-            u[line + col] = select(0.0, value, region_inside(params.region, id.y, col));
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let slot = group.y / CHANNELS;
+    let plane = group.y % CHANNELS;
+    let channel = channels[slot * SLOT_RECORDS + plane];
+    spline_load(channel);
+    let first = region_index(params.region, slot, plane, 0u, 0u);
+    var at = walk_start(params, group.x, local);
+    for (var trip = 0u; trip < params.trips; trip++) {
+        let quad = walk_quad(params, at, first);
+        var x = vec4<f32>(0.0);
+        // @unroll 4
+        for (var k = 0u; k < QUAD; k++) {
+            if (quad.holds[k]) {
+                x[k] = u[quad.index[k]];
+            }
         }
+        let value = spline_value(channel.alpha * x, channel) * channel.inverse_alpha;
+        // @unroll 4
+        for (var k = 0u; k < QUAD; k++) {
+            if (quad.holds[k]) {
+                u[quad.index[k]] = select(0.0, value[k], quad.inside[k]);
+            }
+        }
+        at = walk_next(params, at);
     }
 }

@@ -8,19 +8,25 @@ use knotwork::filters::{ConvParams, Region};
 use knotwork::fit::SampleParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
-use knotwork::model::device::{EnergyParams, LoadParams, RegionParams};
+use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
+use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
     ("conv", &[("K", 7), ("PLANES", 32), ("CO", 3), ("ROWS", 4)]),
     ("conv", &[("K", 5), ("PLANES", 60), ("CO", 8), ("ROWS", 4)]),
     ("conv", &[("K", 1), ("PLANES", 1), ("CO", 1), ("ROWS", 8)]),
+    ("spline_activation", &[("PIVOTS", 31), ("CHANNELS", 60)]),
+    ("spline_energy", &[("PIVOTS", 16), ("HALVINGS", 3), ("CHANNELS", 60)]),
     (
-        "spline_activation",
-        &[("KNOTS", 4096), ("SEARCH_STEPS", 12), ("CHANNELS", 60)],
+        "spline_forward",
+        &[("PIVOTS", 3), ("CHANNELS", 60), ("SLOT_RECORDS", 60)],
     ),
+    ("spline_gradient", &[("WALKERS", 64), ("CHANNELS", 3000)]),
+    ("spline_gradient_values", &[("LANES", 64)]),
+    ("spline_histogram", &[("WALKERS", 64), ("OWN", 0)]),
 ];
 
 fn cases() -> Vec<(&'static str, &'static [(&'static str, u32)])> {
@@ -153,8 +159,15 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<Region>("conv"),
         mismatches::<ConvParams>("conv"),
         mismatches::<LoadParams>("tile_load"),
-        mismatches::<RegionParams>("spline_activation"),
-        mismatches::<RegionParams>("spline_hessian"),
+        mismatches::<PointwiseParams>("spline_activation"),
+        mismatches::<PointwiseParams>("spline_forward"),
+        mismatches::<PointwiseParams>("spline_hessian"),
+        mismatches::<PointwiseParams>("spline_histogram"),
+        mismatches::<GradientParams>("spline_gradient"),
+        mismatches::<AlphaParams>("spline_gradient_alphas"),
+        mismatches::<EntryParams>("spline_gradient_values"),
+        mismatches::<ClipParams>("spline_clip"),
+        mismatches::<ClipParams>("spline_clip_vjp"),
         mismatches::<EnergyParams>("spline_energy"),
         mismatches::<SumParams>("inner_product"),
         mismatches::<TotalParams>("sum_partials"),

@@ -1,12 +1,18 @@
-// Continuous piecewise-linear splines on nonuniform knots.
+// Continuous piecewise-linear splines on nonuniform knots, four arguments at a time.
 //
 // A spline is `count` consecutive entries of `knots` from `first`: (t, f, s, p) = knot, value there, slope of the segment
 // that starts there (the last entry repeats the last segment's slope), and p = psi(t), the integral of the spline from 0
 // to t. Outside the knots the end segments extend. At a knot the right segment counts: slope(t_j) = s_j.
-// The importing kernel declares   var<uniform> knots: array<vec4<f32>, KNOTS>;
+// The importing kernel declares   var<storage, read> knots: array<vec4<f32>>;   and calls spline_load before anything else.
+//
+// The segment of x is the largest j <= count - 2 with t_j <= x, or 0. PIVOTS entries wait in registers, loaded once for all
+// arguments of an invocation, because a load costs more than a comparison on every driver. Up to PIVOTS segments they are
+// all there are and the search is a chain of selections; longer splines keep every 2^HALVINGS-th entry and finish by halving.
 
-const KNOTS: u32 = 16u;
-const SEARCH_STEPS: u32 = 4u; // ceil(log2(largest count - 1)): halvings until one segment is left
+const PIVOTS: u32 = 16u;
+const PIVOTS_AFTER_FIRST: u32 = PIVOTS - 1u;
+const HALVINGS: u32 = 0u;
+const GATHERED: u32 = 4u; // arguments that finish by halving
 
 // How a channel of a filter bank uses a spline: phi(alpha u) / alpha.
 struct Channel {
@@ -16,34 +22,76 @@ struct Channel {
     inverse_alpha: f32,
 }
 
-// Index of the segment of x, 0 <= index <= count - 2: the largest j with t_j <= x, clamped.
-fn spline_segment(x: f32, first: u32, count: u32) -> u32 {
-    var low = 0u;
-    var high = count - 1u;
-    // @unroll 8
-    for (var step = 0u; step < SEARCH_STEPS; step++) {
-        let middle = (low + high) >> 1u;
-        let right = knots[first + middle].x <= x && middle > low;
-        low = select(low, middle, right);
-        high = select(max(middle, low + 1u), high, right);
+// The entries of four segments.
+struct Pieces {
+    t: vec4<f32>,
+    f: vec4<f32>,
+    s: vec4<f32>,
+    p: vec4<f32>,
+}
+
+var<private> pivots: array<vec4<f32>, PIVOTS>;
+
+// Behind the last segment its entry is repeated: whichever copy is selected, the result is the same.
+fn spline_load(c: Channel) {
+    // @unroll 32
+    for (var j = 0u; j < PIVOTS; j++) {
+        pivots[j] = knots[c.first + min(j << HALVINGS, c.count - 2u)];
     }
-    return low;
+}
+
+fn spline_pieces(x: vec4<f32>, c: Channel) -> Pieces {
+    var k = Pieces(vec4<f32>(pivots[0].x), vec4<f32>(pivots[0].y), vec4<f32>(pivots[0].z), vec4<f32>(pivots[0].w));
+    if (HALVINGS == 0u) {
+        // @unroll 32
+        for (var j = 0u; j < PIVOTS_AFTER_FIRST; j++) {
+            let right = vec4<f32>(pivots[j + 1u].x) <= x;
+            k.t = select(k.t, vec4<f32>(pivots[j + 1u].x), right);
+            k.f = select(k.f, vec4<f32>(pivots[j + 1u].y), right);
+            k.s = select(k.s, vec4<f32>(pivots[j + 1u].z), right);
+            k.p = select(k.p, vec4<f32>(pivots[j + 1u].w), right);
+        }
+    } else {
+        var segment = vec4<u32>(0u);
+        // @unroll 32
+        for (var j = 0u; j < PIVOTS_AFTER_FIRST; j++) {
+            segment += select(vec4<u32>(0u), vec4<u32>(1u), vec4<f32>(pivots[j + 1u].x) <= x);
+        }
+        let last = c.count - 2u;
+        segment = min(segment << vec4<u32>(HALVINGS), vec4<u32>(last));
+        for (var width = (1u << HALVINGS) >> 1u; width > 0u; width = width >> 1u) {
+            // @unroll 4
+            for (var i = 0u; i < GATHERED; i++) {
+                let middle = min(segment[i] + width, last);
+                segment[i] = select(segment[i], middle, knots[c.first + middle].x <= x[i]);
+            }
+        }
+        // @unroll 4
+        for (var i = 0u; i < GATHERED; i++) {
+            let entry = knots[c.first + segment[i]];
+            k.t[i] = entry.x;
+            k.f[i] = entry.y;
+            k.s[i] = entry.z;
+            k.p[i] = entry.w;
+        }
+    }
+    return k;
 }
 
 // f(x) = f_j + s_j (x - t_j)
-fn spline_value(x: f32, first: u32, count: u32) -> f32 {
-    let k = knots[first + spline_segment(x, first, count)];
-    return k.y + k.z * (x - k.x);
+fn spline_value(x: vec4<f32>, c: Channel) -> vec4<f32> {
+    let k = spline_pieces(x, c);
+    return k.f + k.s * (x - k.t);
 }
 
 // f'(x) = s_j
-fn spline_slope(x: f32, first: u32, count: u32) -> f32 {
-    return knots[first + spline_segment(x, first, count)].z;
+fn spline_slope(x: vec4<f32>, c: Channel) -> vec4<f32> {
+    return spline_pieces(x, c).s;
 }
 
 // psi(x) = p_j + f_j d + s_j d^2 / 2 with d = x - t_j
-fn spline_potential(x: f32, first: u32, count: u32) -> f32 {
-    let k = knots[first + spline_segment(x, first, count)];
-    let d = x - k.x;
-    return k.w + d * (k.y + 0.5 * k.z * d);
+fn spline_potential(x: vec4<f32>, c: Channel) -> vec4<f32> {
+    let k = spline_pieces(x, c);
+    let d = x - k.t;
+    return k.p + d * (k.f + 0.5 * k.s * d);
 }

@@ -272,11 +272,11 @@ mod tests {
     #[test]
     fn imports_come_once_and_lines_keep_their_origin() {
         let composed = compose("spline_hessian", &[]).unwrap();
-        assert_eq!(composed.text.matches("fn spline_segment(").count(), 1);
+        assert_eq!(composed.text.matches("fn spline_pieces(").count(), 1);
         let line = composed
             .text
             .lines()
-            .position(|l| l.contains("fn spline_segment("))
+            .position(|l| l.contains("fn spline_pieces("))
             .unwrap()
             + 1;
         assert!(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::adapter::{self, AdapterChoice, AdapterSummary};
 use super::buffer::{Buffer, Charge, Slice};
-use super::compose::compose;
+use super::compose::{compose, compose_text};
 use super::kernel::{Bound, Kernel};
 use super::params::{ParamTable, ShaderStruct};
 use super::recorder::Recorder;
@@ -258,6 +258,19 @@ impl Gpu {
         lock(&self.timings).compile += seconds;
         lock(&self.kernels).insert(key, Arc::clone(&kernel));
         Ok(kernel)
+    }
+
+    /// A kernel from WGSL text that is not in the table, `#import` and `@unroll` included: for experiments and benchmarks.
+    /// Not kept: every call compiles.
+    ///
+    /// # Safety
+    /// Unless the device was opened with `shader_checks`, the text must never index out of bounds, loop for ever or divide
+    /// integers by zero. The kernels of the table are tested for that; this text is not.
+    ///
+    /// # Errors
+    /// As [`Gpu::kernel`].
+    pub unsafe fn kernel_from_text(&self, name: &str, text: &str, consts: &[(&str, u32)]) -> Result<Arc<Kernel>> {
+        Ok(Arc::new(Kernel::new(self, &compose_text(name, text, consts)?)?))
     }
 
     /// Launches one workgroup of each kernel and waits. Drivers finish compilation at the first launch; doing it here

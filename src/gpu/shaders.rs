@@ -24,8 +24,16 @@ pub const KERNELS: &[Source] = sources![
     "inner_product",
     "normalise",
     "spline_activation",
+    "spline_clip",
+    "spline_clip_vjp",
     "spline_energy",
+    "spline_forward",
+    "spline_gradient",
+    "spline_gradient_alphas",
+    "spline_gradient_values",
     "spline_hessian",
+    "spline_histogram",
+    "spline_table",
     "sum_partials",
     "tile_load",
     "tv2_nodes",
@@ -34,7 +42,14 @@ pub const KERNELS: &[Source] = sources![
 ];
 
 /// Importable fragments: no entry point, no binding.
-pub const LIBRARY: &[Source] = sources!["lib/agd", "lib/reduce", "lib/spline", "lib/tile", "lib/tv2"];
+pub const LIBRARY: &[Source] = sources![
+    "lib/agd",
+    "lib/nodal",
+    "lib/reduce",
+    "lib/spline",
+    "lib/tile",
+    "lib/walk"
+];
 
 /// The kernel source called `name`.
 pub fn kernel(name: &str) -> Option<&'static Source> {

@@ -6,21 +6,14 @@ use crate::filters::{ConvLayer, ConvPlan, ConvStage, ConvStyle, Region};
 use crate::gpu::reduce::Totals;
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
 use crate::spline::SplineBank;
+use crate::spline::device::{Activations, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
-
-shader_struct! {
-    /// Parameters of `spline_activation.wgsl` and `spline_hessian.wgsl`.
-    pub struct RegionParams {
-        /// The responses to work on.
-        pub region: Region,
-    }
-}
 
 shader_struct! {
     /// Parameters of `spline_energy.wgsl`.
     pub struct EnergyParams {
-        /// The responses to sum over.
-        pub region: Region,
+        /// The responses to sum over, in one chunk.
+        pub walk: PointwiseParams,
         /// Index of the tile.
         pub tile: u32,
         /// Number of tiles.
@@ -102,28 +95,8 @@ impl Forward {
     }
 }
 
-/// Pixels of a row that one invocation of the pointwise kernels works on.
-const PIXELS_PER_INVOCATION: u32 = 4;
-
-/// A pointwise kernel over all responses of a tile.
-#[derive(Debug)]
-struct Pointwise {
-    bound: Bound,
-    regions: Vec<[u32; 2]>,
-    channels: u32,
-}
-
-impl Pointwise {
-    fn record(&self, recorder: &mut Recorder<'_>, tile: usize, slots: u32) {
-        let [cols, rows] = self.regions[tile];
-        recorder.dispatch(
-            &self.bound,
-            self.bound
-                .groups([cols.div_ceil(PIXELS_PER_INVOCATION), rows, slots * self.channels]),
-            tile,
-        );
-    }
-}
+/// Invocations per workgroup of `spline_energy.wgsl`.
+const ENERGY_WALKERS: u32 = 256;
 
 /// The Hessian's extra parts: a second set of responses and the pointwise factor.
 #[derive(Debug)]
@@ -156,7 +129,7 @@ struct Maker<'a> {
     images: &'a Images<'a>,
     knots: Buffer,
     records: Buffer,
-    constants: Vec<(&'static str, u32)>,
+    longest: usize,
 }
 
 impl Maker<'_> {
@@ -263,29 +236,22 @@ impl Maker<'_> {
         Ok(stages)
     }
 
-    fn spline_kernel(&self, name: &str, params: Binding<'_>, memory: &[(&str, Binding<'_>)]) -> Result<Bound> {
-        let mut all = vec![
-            ("params", params),
-            ("knots", (&self.knots).into()),
-            ("channels", (&self.records).into()),
-        ];
-        all.extend_from_slice(memory);
-        self.gpu.kernel(name, &self.constants)?.bind(self.gpu, &all)
+    fn splines(&self) -> Activations<'_> {
+        Activations {
+            table: &self.knots,
+            records: &self.records,
+            channels: self.model.bank.channels(),
+            slots: None,
+            longest: self.longest,
+        }
     }
 
     fn pointwise(&self, name: &str, memory: &[(&str, Binding<'_>)]) -> Result<Pointwise> {
-        let channels = self.model.bank.channels();
+        let (radius, channels) = (self.model.bank.radius(), self.model.bank.channels());
         let regions: Vec<_> = (0..self.tiling.tiles.len())
-            .map(|t| self.tiling.region(t, self.model.bank.radius(), channels))
+            .map(|t| self.tiling.region(t, radius, channels))
             .collect();
-        let params: Vec<_> = regions.iter().map(|&region| RegionParams { region }).collect();
-        let bound = self.spline_kernel(name, self.gpu.params(&params)?.binding(), memory)?;
-        let regions = regions.iter().map(|r| [r.cols, r.rows]).collect();
-        Ok(Pointwise {
-            bound,
-            regions,
-            channels: channels as u32,
-        })
+        Pointwise::new(self.gpu, name, &self.splines(), &regions, self.images.slots, memory)
     }
 }
 
@@ -304,7 +270,7 @@ impl RidgeOnDevice {
         direction: Option<&Buffer>,
     ) -> Result<Self> {
         let alphas = model.alphas(options.sigma)?;
-        let bank = SplineBank::new(&model.activations)?;
+        let bank = SplineBank::new(&model.activations);
         let channels = model.bank.channels();
         if images.slots * channels > 65535 {
             return Err(Error::OutOfMemory(format!(
@@ -321,17 +287,15 @@ impl RidgeOnDevice {
                 [first, count, (alpha as f32).to_bits(), ((1.0 / alpha) as f32).to_bits()]
             })
             .collect();
-        let mut constants = bank.constants().to_vec();
-        constants.push(("CHANNELS", channels as u32));
         let make = Maker {
             gpu,
             model,
             style: options.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu)),
             tiling: &tiling,
             images,
-            knots: gpu.uniform("knots", &bank.table())?,
-            records: gpu.uniform("channels", &records)?,
-            constants,
+            knots: gpu.upload("knots", &bank.entries)?,
+            records: gpu.upload("channels", &records)?,
+            longest: bank.longest(),
         };
         let frames = model
             .bank
@@ -347,15 +311,17 @@ impl RidgeOnDevice {
         let tiles = tiling.tiles.len();
         let params: Vec<_> = (0..tiles)
             .map(|t| EnergyParams {
-                region: tiling.region(t, 0, channels),
+                walk: PointwiseParams::whole(tiling.region(t, 0, channels), ENERGY_WALKERS),
                 tile: t as u32,
                 tiles: tiles as u32,
                 ..Default::default()
             })
             .collect();
         let partials = gpu.buffer("energy partials", images.slots * tiles * channels * 4)?;
-        let energy = make.spline_kernel(
+        let energy = make.splines().bind(
+            gpu,
             "spline_energy",
+            &[],
             gpu.params(&params)?.binding(),
             &[("u", (&responses).into()), ("partials", (&partials).into())],
         )?;
@@ -388,8 +354,8 @@ impl RidgeOnDevice {
     }
 
     fn kernels(&self) -> impl Iterator<Item = &Bound> {
-        let pointwise = [&self.activation.bound, &self.energy, self.totals.bound()];
-        let hessian = self.hessian.iter().map(|h| &h.factor.bound);
+        let pointwise = [self.activation.bound(), &self.energy, self.totals.bound()];
+        let hessian = self.hessian.iter().map(|h| h.factor.bound());
         self.forward
             .kernels()
             .chain(self.adjoint.iter().flat_map(ConvStage::bound))

@@ -1,10 +1,6 @@
 //! Splines as the device holds them: one table of knots, one record per channel.
 
 use super::Spline;
-use crate::{Error, Result};
-
-/// Entries of `knots` that fit a uniform binding at default limits (64 KiB).
-const MAX_ENTRIES: usize = 4096;
 
 /// A bank of activations ready for upload; the layout is that of `shaders/lib/spline.wgsl`.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,10 +15,7 @@ pub struct SplineBank {
 impl SplineBank {
     /// Lays out `splines`, leaving out knots at which f32 cannot tell that the slope changes (so that a function stored
     /// on a fine uniform grid costs only the knots that it has).
-    ///
-    /// # Errors
-    /// [`Error::Data`] if the bank exceeds 4096 knots.
-    pub fn new(splines: &[Spline]) -> Result<Self> {
+    pub fn new(splines: &[Spline]) -> Self {
         let mut bank = Self {
             entries: Vec::new(),
             ranges: Vec::new(),
@@ -40,31 +33,12 @@ impl SplineBank {
             }
             bank.ranges.push((first as u32, kept.len() as u32));
         }
-        if bank.entries.len() > MAX_ENTRIES {
-            return Err(Error::Data(format!(
-                "the activations have {} knots together, the device holds {MAX_ENTRIES}; reduce them first",
-                bank.entries.len()
-            )));
-        }
-        Ok(bank)
+        bank
     }
 
-    /// The constants of `shaders/lib/spline.wgsl` for this bank. Table sizes are rounded up to keep variants few.
-    pub fn constants(&self) -> [(&'static str, u32); 2] {
-        let longest = self.ranges.iter().map(|r| r.1).max().unwrap_or(2);
-        let steps = (longest - 1).next_power_of_two().trailing_zeros();
-        [("KNOTS", self.table_len() as u32), ("SEARCH_STEPS", steps)]
-    }
-
-    /// The entries padded to the length that [`Self::constants`] states.
-    pub fn table(&self) -> Vec<[f32; 4]> {
-        let mut table = self.entries.clone();
-        table.resize(self.table_len(), [0.0; 4]);
-        table
-    }
-
-    fn table_len(&self) -> usize {
-        self.entries.len().next_power_of_two().max(16)
+    /// Knots of the longest spline.
+    pub fn longest(&self) -> usize {
+        self.ranges.iter().map(|r| r.1).max().unwrap_or(2) as usize
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`function`] holds the type [`Spline`] and its evaluation, [`algebra`] sums, compositions, inverses and the
 //! conversion between proximal operators and potentials, [`bounds`] the slope bounds, [`mod@project`] the projections onto
 //! them, [`samples`] and [`tv2`] the exact fit of a function to data, [`sparsify`] and [`refine`] the removal and insertion
-//! of knots. `bank` lays splines out for the device.
+//! of knots. `bank` lays splines out for the device; [`device`] holds splines that are trained there.
 
 pub mod algebra;
 mod bank;

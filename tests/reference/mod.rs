@@ -5,6 +5,7 @@
 pub mod device;
 pub mod models;
 pub mod problem;
+pub mod responses;
 
 use knotwork::filters::ConvLayer;
 use knotwork::model::Ridge;
