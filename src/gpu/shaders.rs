@@ -48,7 +48,8 @@ pub const LIBRARY: &[Source] = sources![
     "lib/reduce",
     "lib/spline",
     "lib/tile",
-    "lib/walk"
+    "lib/tv2",
+    "lib/walk",
 ];
 
 /// The kernel source called `name`.
