@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DctArgs, FitArgs, ImportArgs};
+use knotwork::command::{self, DctArgs, EvaluateArgs, FitArgs, ImportArgs, InspectArgs};
 
 /// Fit splines to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
@@ -17,6 +17,10 @@ struct Cli {
 enum Command {
     /// Fit a spline with adaptive knots and bounded slopes to samples of a function
     Fit(FitArgs),
+    /// PSNR and SSIM of a model on a folder of clean images with seeded noise
+    Evaluate(EvaluateArgs),
+    /// The constants of a model and what they guarantee, with pictures of its filters and activations
+    Inspect(InspectArgs),
     /// Convert a published WCRR or CRR checkpoint (PyTorch) into a model file
     Import(ImportArgs),
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
@@ -30,6 +34,8 @@ fn main() -> ExitCode {
     };
     command::finish(match cli.command {
         Command::Fit(args) => command::fit(&args),
+        Command::Evaluate(args) => command::evaluate(&args),
+        Command::Inspect(args) => command::inspect(&args),
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
     })

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::denoise::{SolveArgs, certificate, load_model, named_hash, parse_level, quality, solve};
+use super::denoise::{SolveArgs, load_model, named_hash, parse_level, quality, solve};
 use super::{Console, DeviceArgs};
 use crate::gpu::Gpu;
 use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
-use crate::report::RunRecord;
+use crate::report::{RunRecord, certificate};
 use crate::{Error, Result};
 
 /// The photograph (CC0, see assets/photos/LICENCE.md).

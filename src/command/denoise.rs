@@ -8,14 +8,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Console, DeviceArgs};
-use crate::filters::norm;
 use crate::gpu::Gpu;
 use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
 use crate::io::image::{Format, Image};
+use crate::model::Ridge;
 use crate::model::device::RunOptions;
-use crate::model::{NormKind, Ridge};
-use crate::report::{RunRecord, metrics};
+use crate::report::{RunRecord, certificate, metrics};
 use crate::solver::{Denoiser, Outcome, Settings, Stop};
 use crate::{Error, Result};
 
@@ -103,7 +102,7 @@ pub(super) fn parse_level(text: &str) -> std::result::Result<f64, String> {
     Ok(value)
 }
 
-fn parse_positive(text: &str) -> std::result::Result<f64, String> {
+pub(super) fn parse_positive(text: &str) -> std::result::Result<f64, String> {
     match text.trim().parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         Ok(_) => Err("it must be above 0 and finite".into()),
@@ -111,7 +110,7 @@ fn parse_positive(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-fn parse_count(text: &str) -> std::result::Result<usize, String> {
+pub(super) fn parse_count(text: &str) -> std::result::Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(value) if value > 0 => Ok(value),
         _ => Err("want a whole number above 0".into()),
@@ -199,21 +198,6 @@ pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, c
         compile,
         solve: start.elapsed().as_secs_f64(),
         tiles: denoiser.tiles(),
-    })
-}
-
-/// The constants of the model and what they guarantee, for the record.
-pub(super) fn certificate(model: &Ridge, lambda: f64) -> Value {
-    json!({
-        "slope_bounds": model.slope_bounds,
-        "norm_squared": model.norm_squared,
-        "norm_kind": model.norm_kind,
-        "norm_squared_upper_bound": norm::upper_bound(&model.bank),
-        "gradient_lipschitz": model.gradient_lipschitz(),
-        "weak_convexity": model.weak_convexity(),
-        "energy_convex": lambda * model.weak_convexity() <= 1.0 + 1e-6,
-        "step": 1.0 / (1.0 + lambda * model.gradient_lipschitz()),
-        "step_certified": model.norm_kind == NormKind::Bound,
     })
 }
 

@@ -4,14 +4,18 @@ mod console;
 mod demo;
 mod denoise;
 mod device_options;
+mod evaluate;
 mod fit;
 mod info;
+mod inspect;
 mod model_tools;
 
 pub use console::{Console, arguments, finish};
 pub use demo::{DemoArgs, demo};
 pub use denoise::{DenoiseArgs, denoise};
 pub use device_options::DeviceArgs;
+pub use evaluate::{EvaluateArgs, evaluate};
 pub use fit::{FitArgs, fit};
 pub use info::{InfoArgs, info};
+pub use inspect::{InspectArgs, inspect};
 pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};

@@ -1,0 +1,228 @@
+//! `train evaluate`: how well a model denoises a folder of clean images.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::denoise::{load_model, parse_count, parse_level, parse_positive, quality};
+use super::{Console, DeviceArgs};
+use crate::gpu::Gpu;
+use crate::io::folder::Folder;
+use crate::io::image::Image;
+use crate::io::noise;
+use crate::model::Ridge;
+use crate::model::device::RunOptions;
+use crate::report::metrics::CONVENTIONS;
+use crate::solver::{Denoiser, Settings};
+use crate::{Error, Result};
+
+/// Planes of one size that are denoised at once.
+const BATCH: usize = 8;
+
+/// Arguments of `train evaluate`.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateArgs {
+    /// Model file, or `default` for the built-in model
+    pub model: PathBuf,
+    /// Folder of clean images
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
+    /// Noise levels: 5,15,25 count in 1/255, 0.1 and 25/255 in units of the image range
+    #[arg(long, value_name = "S,S,..", value_delimiter = ',', default_value = "5,15,25", value_parser = parse_noise,
+          allow_hyphen_values = true)]
+    pub sigma: Vec<f64>,
+    /// Weight of the regularizer
+    #[arg(long, value_name = "L", default_value_t = 1.0, value_parser = parse_positive, allow_hyphen_values = true)]
+    pub lambda: f64,
+    /// Stop when the relative change of an iteration falls to this
+    #[arg(long, value_name = "T", default_value_t = 1e-4, value_parser = parse_positive, allow_hyphen_values = true)]
+    pub tol: f64,
+    /// Stop after this many iterations
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
+    pub max_iter: usize,
+    /// Seed of the noise
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Only the first N images
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// No messages but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Which device
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// `25` and `25/255` are the same level, as is `0.098`.
+fn parse_noise(text: &str) -> std::result::Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(level) if (1.0..256.0).contains(&level) => Ok(level / 255.0),
+        Ok(level) if level >= 256.0 => Err(format!("{text}: a noise level is below 256 (in 1/255)")),
+        _ => parse_level(text),
+    }
+}
+
+/// One image at one noise level.
+struct Score {
+    name: String,
+    sigma: f64,
+    psnr: f64,
+    ssim: Option<f64>,
+    iterations: usize,
+}
+
+/// `train evaluate`.
+///
+/// # Errors
+/// An unusable model or folder, noise levels outside the model's range, device errors.
+pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
+    let console = Console::new(args.quiet, args.json);
+    let model = load_model(Some(args.model.as_path()).filter(|path| path.as_os_str() != "default"))?;
+    for &sigma in &args.sigma {
+        model.alphas(sigma)?;
+    }
+    let mut folder = Folder::read(&args.images)?;
+    for skipped in &folder.skipped {
+        console.say(format!("warning: skipped {skipped}"));
+    }
+    folder.images.truncate(args.limit.unwrap_or(usize::MAX));
+    if folder.images.is_empty() {
+        return Err(Error::Usage("--limit 0 leaves no image".into()));
+    }
+    let gpu = Gpu::open(args.device.options())?;
+    let start = Instant::now();
+    let bar = console.progress(folder.images.len() * args.sigma.len());
+    let mut scores = Vec::new();
+    for &sigma in &args.sigma {
+        let level = evaluate_level(&gpu, &model, args, sigma, &folder.images, |done| bar.inc(done as u64))?;
+        scores.extend(level);
+    }
+    bar.finish_and_clear();
+
+    console.say("sigma      PSNR [dB]  SSIM    iterations");
+    let mut means = Vec::new();
+    for &sigma in &args.sigma {
+        let mean = mean(scores.iter().filter(|s| s.sigma == sigma), sigma);
+        console.say(format!(
+            "{:<9.4}  {:<9.3}  {}  {:.1}",
+            sigma,
+            mean["psnr"].as_f64().unwrap_or(f64::NAN),
+            mean["ssim"].as_f64().map_or("n/a   ".into(), |s| format!("{s:.4}")),
+            mean["iterations"].as_f64().unwrap_or(f64::NAN),
+        ));
+        means.push(mean);
+    }
+    let images: Vec<Value> = scores
+        .iter()
+        .map(|s| json!({ "image": s.name, "sigma": s.sigma, "psnr": s.psnr, "ssim": s.ssim, "iterations": s.iterations }))
+        .collect();
+    console.result(&json!({
+        "model": model.name,
+        "mean": means,
+        "images": images,
+        "skipped": folder.skipped,
+        "seed": args.seed,
+        "lambda": args.lambda,
+        "tolerance": args.tol,
+        "adapter": gpu.adapter().name,
+        "conventions": CONVENTIONS,
+        "seconds": start.elapsed().as_secs_f64(),
+    }))
+}
+
+/// Means over the images. SSIM is left out if an image is too small to have one.
+fn mean<'s>(scores: impl Iterator<Item = &'s Score> + Clone, sigma: f64) -> Value {
+    let count = scores.clone().count() as f64;
+    let ssim: Option<f64> = scores.clone().map(|s| s.ssim).sum();
+    json!({
+        "sigma": sigma,
+        "psnr": scores.clone().map(|s| s.psnr).sum::<f64>() / count,
+        "ssim": ssim.map(|sum| sum / count),
+        "iterations": scores.map(|s| s.iterations as f64).sum::<f64>() / count,
+    })
+}
+
+/// All images at one noise level, in their order. The noise of image i at `sigma` depends on the seed, i and sigma only.
+fn evaluate_level(
+    gpu: &Gpu,
+    model: &Ridge,
+    args: &EvaluateArgs,
+    sigma: f64,
+    images: &[(String, Image)],
+    mut done: impl FnMut(usize),
+) -> Result<Vec<Score>> {
+    let mut by_size: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    for (index, (_, image)) in images.iter().enumerate() {
+        by_size.entry((image.height, image.width)).or_default().push(index);
+    }
+    let settings = Settings {
+        lambda: args.lambda,
+        tolerance: args.tol,
+        max_iterations: args.max_iter,
+        ..Settings::default()
+    };
+    let options = RunOptions {
+        sigma,
+        style: None,
+        tile: None,
+    };
+    let mut scores: Vec<(usize, Score)> = Vec::new();
+    for ((height, width), indices) in by_size {
+        let pixels = height * width;
+        let fit = (gpu.limits().max_storage_buffer_binding_size as usize / (4 * pixels)).max(1);
+        let planes: usize = indices.iter().map(|&i| images[i].1.channels).sum();
+        let slots = BATCH.min(planes).min(fit);
+        let denoiser = Denoiser::new(gpu, model, &options, settings, [height, width], slots)?;
+        let noisy: Vec<(usize, Vec<f32>)> = indices
+            .iter()
+            .flat_map(|&i| add_noise(&images[i].1, args.seed, i as u64, sigma).map(move |plane| (i, plane)))
+            .collect();
+        let mut results: BTreeMap<usize, (Vec<f32>, usize)> = BTreeMap::new();
+        for batch in noisy.chunks(slots) {
+            let planes: Vec<&[f32]> = batch.iter().map(|(_, plane)| plane.as_slice()).collect();
+            let outcomes = denoiser.run(&planes, |_, _, _| ())?;
+            for ((image, _), outcome) in batch.iter().zip(outcomes) {
+                let result = results.entry(*image).or_default();
+                result.0.extend(outcome.image);
+                result.1 = result.1.max(outcome.iterations);
+            }
+        }
+        for (index, (planes, iterations)) in results {
+            let (psnr, ssim) = quality(&planes, &images[index].1)?;
+            let name = images[index].0.clone();
+            scores.push((
+                index,
+                Score {
+                    name,
+                    sigma,
+                    psnr,
+                    ssim,
+                    iterations,
+                },
+            ));
+            done(1);
+        }
+    }
+    scores.sort_by_key(|(index, _)| *index);
+    Ok(scores.into_iter().map(|(_, score)| score).collect())
+}
+
+/// The planes of an image with noise of standard deviation `sigma`; every image has a stream of its own.
+fn add_noise(image: &Image, seed: u64, stream: u64, sigma: f64) -> impl Iterator<Item = Vec<f32>> {
+    let noise = noise::gaussian(seed, stream, image.planes.len());
+    let noisy: Vec<f32> = image
+        .planes
+        .iter()
+        .zip(noise)
+        .map(|(x, n)| x + sigma as f32 * n)
+        .collect();
+    let pixels = image.height * image.width;
+    (0..image.channels).map(move |c| noisy[c * pixels..(c + 1) * pixels].to_vec())
+}

@@ -1,0 +1,105 @@
+//! `train inspect`: what a model is and what it guarantees.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Console;
+use super::denoise::{load_model, named_hash};
+use crate::io::atomic::{check_writable, write_atomically};
+use crate::io::image::Format;
+use crate::report::plot::activations_figure;
+use crate::report::{certificate, filters_picture};
+use crate::{Error, Result};
+
+/// Arguments of `train inspect`.
+#[derive(Args, Clone, Debug)]
+pub struct InspectArgs {
+    /// Model file of a ridge regularizer, or `default` for the built-in model
+    pub model: PathBuf,
+    /// Folder, which must exist, for certificate.json, activations.svg and filters.png
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// No messages but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `train inspect`.
+///
+/// # Errors
+/// An unusable model, unwritable outputs.
+pub fn inspect(args: &InspectArgs) -> Result<()> {
+    let console = Console::new(args.quiet, args.json);
+    let path = Some(args.model.as_path()).filter(|path| path.as_os_str() != "default");
+    let model = load_model(path)?;
+    let constants = certificate(&model, 1.0);
+    let result = json!({
+        "model": model.name,
+        "file": path.map(named_hash).transpose()?,
+        "channels": model.bank.channels(),
+        "layers": model.bank.layers().iter().map(|l| [l.inputs, l.outputs, l.size]).collect::<Vec<_>>(),
+        "activations": model.activations.len(),
+        "knots": model.activations.iter().map(|a| a.len()).collect::<Vec<_>>(),
+        "sigma_range": model.sigma_range,
+        "certificate": constants,
+        "provenance": model.provenance,
+    });
+    if let Some(folder) = &args.output {
+        let file = |name: &str| folder.join(name);
+        let (text, plot, picture) = (file("certificate.json"), file("activations.svg"), file("filters.png"));
+        for output in [&text, &plot, &picture] {
+            check_writable(output)?;
+        }
+        let names: Vec<String> = (0..model.activations.len()).map(|c| format!("phi {c}")).collect();
+        let named: Vec<_> = names.iter().map(String::as_str).zip(&model.activations).collect();
+        let figure = activations_figure(&named);
+        let pretty = serde_json::to_string_pretty(&result).map_err(|e| Error::Internal(e.to_string()))?;
+        write_atomically(&text, |out| writeln!(out, "{pretty}"))?;
+        write_atomically(&plot, |out| out.write_all(figure.as_bytes()))?;
+        filters_picture(&model.bank)?.write(&picture, Format::Png8)?;
+    }
+    say(&console, &result);
+    console.result(&result)
+}
+
+fn say(console: &Console, result: &Value) {
+    let c = &result["certificate"];
+    console.say(format!(
+        "{}: {} channels, layers {}, {} activations of {} knots at most, sigma {} to {}",
+        result["model"].as_str().unwrap_or_default(),
+        result["channels"],
+        result["layers"],
+        result["activations"],
+        result["knots"]
+            .as_array()
+            .map_or(0, |k| k.iter().filter_map(Value::as_u64).max().unwrap_or(0)),
+        result["sigma_range"][0],
+        result["sigma_range"][1],
+    ));
+    console.say(format!(
+        "slopes {} inside the bounds {}",
+        c["slopes"], c["slope_bounds"]
+    ));
+    console.say(format!(
+        "|W|^2: {} ({}), rigorous upper bound {}",
+        c["norm_squared"],
+        c["norm_kind"].as_str().unwrap_or_default(),
+        c["norm_squared_upper_bound"]
+    ));
+    console.say(format!(
+        "grad R is Lipschitz with {}, R + {}/2 |x|^2 is convex; denoising with weight 1 is {}",
+        c["gradient_lipschitz"],
+        c["weak_convexity"],
+        if c["energy_convex"] == true {
+            "convex"
+        } else {
+            "not convex"
+        }
+    ));
+}
