@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DctArgs, ImportArgs};
+use knotwork::command::{self, DctArgs, FitNetworkArgs, ImportArgs};
 
-/// Make regularizers: imported from published checkpoints, or built from cosines. (Training is not there yet.)
+/// Make regularizers: imported from published checkpoints, or built from cosines; fit functions with small networks.
 #[derive(Parser)]
 #[command(name = "train", version)]
 struct Cli {
@@ -19,6 +19,8 @@ enum Command {
     Import(ImportArgs),
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
     Dct(DctArgs),
+    /// Fit functions with small 1-Lipschitz networks: splines on uniform grids against nonuniform adaptive knots
+    FitNetwork(FitNetworkArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,5 +31,6 @@ fn main() -> ExitCode {
     command::finish(match cli.command {
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
+        Command::FitNetwork(args) => command::fit_network(&args),
     })
 }

@@ -4,6 +4,7 @@ mod console;
 mod demo;
 mod denoise;
 mod device_options;
+mod fit_network;
 mod info;
 mod model_tools;
 
@@ -11,5 +12,6 @@ pub use console::{Console, arguments, finish};
 pub use demo::{DemoArgs, demo};
 pub use denoise::{DenoiseArgs, denoise};
 pub use device_options::DeviceArgs;
+pub use fit_network::{FitNetworkArgs, fit_network};
 pub use info::{InfoArgs, info};
 pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};
