@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DctArgs, FitNetworkArgs, ImportArgs};
+use knotwork::command::{self, DctArgs, FitArgs, FitNetworkArgs, ImportArgs};
 
-/// Make regularizers: imported from published checkpoints, or built from cosines; fit functions with small networks.
+/// Fit splines or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
 #[command(name = "train", version)]
 struct Cli {
@@ -15,6 +15,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Fit a spline with adaptive knots and bounded slopes to samples of a function
+    Fit(FitArgs),
     /// Convert a published WCRR or CRR checkpoint (PyTorch) into a model file
     Import(ImportArgs),
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     command::finish(match cli.command {
+        Command::Fit(args) => command::fit(&args),
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
         Command::FitNetwork(args) => command::fit_network(&args),

@@ -86,7 +86,7 @@ impl Fitted {
 
     /// `sum |slope changes|`.
     pub fn tv2(&self) -> f64 {
-        self.slopes.windows(2).map(|s| (s[1] - s[0]).abs()).sum()
+        self.slopes.windows(2).fold(0.0, |sum, s| sum + (s[1] - s[0]).abs())
     }
 }
 

@@ -1,11 +1,14 @@
 //! Models: what is learned, how it is stored, and how it runs on the device.
 
+pub(crate) mod container;
 pub mod dct;
 pub mod device;
 pub mod file;
 pub mod import;
 mod ridge;
+mod spline;
 mod tiles;
 
 pub use ridge::{NormKind, Ridge, Scaling};
+pub use spline::SplineModel;
 pub use tiles::{Tile, Tiling};

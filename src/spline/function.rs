@@ -119,7 +119,7 @@ impl Spline {
 
     /// The second-order total variation `TV2(f) = sum |a_n|`: the total variation of the derivative (method.md 1.1).
     pub fn tv2(&self) -> f64 {
-        self.slope_changes().iter().map(|a| a.abs()).sum()
+        self.slope_changes().iter().fold(0.0, |sum, a| sum + a.abs())
     }
 
     /// The smallest and the largest slope. The largest absolute value of the two is the Lipschitz constant.
