@@ -15,6 +15,7 @@ pub mod fit;
 pub mod gpu;
 pub mod io;
 pub mod model;
+pub mod network;
 pub mod report;
 pub mod solver;
 pub mod spline;

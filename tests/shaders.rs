@@ -9,6 +9,7 @@ use knotwork::fit::SampleParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams};
+use knotwork::network::{AdamClock, AdamParams, LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
@@ -23,6 +24,20 @@ const VARIANTS: &[(&str, &[(&str, u32)])] = &[
     (
         "spline_forward",
         &[("PIVOTS", 3), ("CHANNELS", 60), ("SLOT_RECORDS", 60)],
+    ),
+    ("network_forward", &[("IN", 32), ("OUT", 32), ("HALVINGS", 4)]),
+    ("network_forward", &[("IN", 1), ("OUT", 10), ("ACTIVATED", 0)]),
+    ("network_backward", &[("IN", 32), ("OUT", 32), ("HALVINGS", 4)]),
+    ("network_weight_gradient", &[("IN", 32), ("SHARED", 64 * 33)]),
+    ("network_orthonormalise", &[("LAYERS", 9), ("ENTRIES", 1024)]),
+    ("network_orthonormalise_vjp", &[("LAYERS", 9), ("ENTRIES", 1024)]),
+    (
+        "network_spline_sums",
+        &[("ROWS", 16), ("SEGMENTS", 100), ("SHARED", 1600)],
+    ),
+    (
+        "network_spline_sums",
+        &[("ROWS", 8), ("SEGMENTS", 255), ("SHARED", 2040)],
     ),
     ("spline_gradient", &[("WALKERS", 64), ("CHANNELS", 3000)]),
     ("spline_gradient_values", &[("LANES", 64)]),
@@ -176,6 +191,21 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<AgdParams>("agd_control"),
         mismatches::<AgdParams>("agd_extrapolate"),
         mismatches::<AgdState>("agd_control"),
+        mismatches::<LayerParams>("network_forward"),
+        mismatches::<LayerParams>("network_backward"),
+        mismatches::<LayerParams>("network_weight_gradient"),
+        mismatches::<MatrixParams>("network_orthonormalise"),
+        mismatches::<MatrixRecord>("network_orthonormalise"),
+        mismatches::<MatrixParams>("network_orthonormalise_vjp"),
+        mismatches::<MatrixRecord>("network_orthonormalise_vjp"),
+        mismatches::<LossParams>("network_loss"),
+        mismatches::<SplineParams>("network_spline_table"),
+        mismatches::<SplineParams>("network_spline_sums"),
+        mismatches::<SplineParams>("network_spline_gradient"),
+        mismatches::<AdamParams>("adam_clock"),
+        mismatches::<AdamClock>("adam_clock"),
+        mismatches::<AdamParams>("adam"),
+        mismatches::<AdamClock>("adam"),
         mismatches::<Tv2Problem>("tv2_prox"),
         mismatches::<Tv2Params>("tv2_prox"),
         mismatches::<Tv2Params>("tv2_nodes"),

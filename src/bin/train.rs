@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DctArgs, EvaluateArgs, FitArgs, ImportArgs, InspectArgs};
+use knotwork::command::{self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs};
 
-/// Fit splines to samples; make regularizers, imported from published checkpoints or built from cosines
+/// Fit splines or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
 #[command(name = "train", version)]
 struct Cli {
@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Fit a spline with adaptive knots and bounded slopes to samples of a function
     Fit(FitArgs),
+    /// Fit functions with small 1-Lipschitz networks: splines on uniform grids against nonuniform adaptive knots
+    FitNetwork(FitNetworkArgs),
     /// PSNR and SSIM of a model on a folder of clean images with seeded noise
     Evaluate(EvaluateArgs),
     /// The constants of a model and what they guarantee, with pictures of its filters and activations
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     };
     command::finish(match cli.command {
         Command::Fit(args) => command::fit(&args),
+        Command::FitNetwork(args) => command::fit_network(&args),
         Command::Evaluate(args) => command::evaluate(&args),
         Command::Inspect(args) => command::inspect(&args),
         Command::Import(args) => command::import_checkpoint(&args),

@@ -28,8 +28,8 @@ const FLOOR: f64 = 1e-10;
 /// Arguments of `train fit`.
 #[derive(Args, Clone, Debug)]
 pub struct FitArgs {
-    /// Samples x,y[,weight]: a CSV file (comma, semicolon, tab or space; a header is recognised) or an NPY array (M,2) or
-    /// (M,3)
+    /// Samples x, y and perhaps a weight: a CSV file (comma, semicolon, tab or space; a header is recognised) or an NPY
+    /// array (M,2) or (M,3)
     pub samples: PathBuf,
     /// Where the model goes (safetensors)
     #[arg(short, long, value_name = "FILE")]

@@ -17,11 +17,22 @@ macro_rules! sources {
 
 /// Kernels: one entry point `main` each.
 pub const KERNELS: &[Source] = sources![
+    "adam",
+    "adam_clock",
     "agd_control",
     "agd_extrapolate",
     "agd_step",
     "conv",
     "inner_product",
+    "network_backward",
+    "network_forward",
+    "network_loss",
+    "network_orthonormalise",
+    "network_orthonormalise_vjp",
+    "network_spline_gradient",
+    "network_spline_sums",
+    "network_spline_table",
+    "network_weight_gradient",
     "normalise",
     "spline_activation",
     "spline_clip",
@@ -43,8 +54,12 @@ pub const KERNELS: &[Source] = sources![
 
 /// Importable fragments: no entry point, no binding.
 pub const LIBRARY: &[Source] = sources![
+    "lib/adam",
     "lib/agd",
+    "lib/network",
+    "lib/network_spline",
     "lib/nodal",
+    "lib/orthonormal",
     "lib/reduce",
     "lib/spline",
     "lib/tile",

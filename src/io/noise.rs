@@ -18,6 +18,17 @@ pub fn gaussian(seed: u64, stream: u64, count: usize) -> Vec<f32> {
         .collect()
 }
 
+/// `count` independent values, uniform in (-1, 1). Value `i` depends only on `seed`, `stream` and `i`; the streams are
+/// other ones than those of [`gaussian`].
+pub fn uniform(seed: u64, stream: u64, count: usize) -> Vec<f64> {
+    // The highest bit of the stream keeps these blocks apart from those of the normal values.
+    let stream = stream | 1 << 63;
+    (0..count.div_ceil(2) as u64)
+        .flat_map(|pair| philox(seed, [pair, stream]).map(symmetric_uniform))
+        .take(count)
+        .collect()
+}
+
 /// Two standard normal values by the polar method; a new attempt while the point lies outside the unit disc.
 fn normal_pair(seed: u64, stream: u64, pair: u64) -> [f32; 2] {
     let mut attempt = 0;

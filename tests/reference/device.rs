@@ -4,6 +4,7 @@ use knotwork::gpu::{Buffer, Gpu, Recorder};
 use knotwork::model::Ridge;
 use knotwork::model::device::{Images, RidgeOnDevice, RunOptions};
 
+#[allow(unused_imports, reason = "each test file uses its own part")]
 pub use crate::common::turn;
 use crate::common::{poison, poisoned};
 

@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod models;
+pub mod network;
 pub mod problem;
 pub mod responses;
 
