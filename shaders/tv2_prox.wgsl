@@ -20,13 +20,6 @@
 // off-diagonal, load, shift), values f: (node), written at the end.
 #import tv2
 
-struct Tv2Params {
-    problems: u32,
-    steps: u32,      // at most this many in one dispatch
-    tolerance: f32,  // with which a problem starts
-    pad0: u32,
-}
-
 @group(0) @binding(0) var<uniform> params: Tv2Params;
 @group(0) @binding(1) var<storage, read_write> problems: array<Tv2Problem>;
 @group(0) @binding(2) var<storage, read> knots: array<f32>;

@@ -13,6 +13,13 @@ const OPTIMAL: u32 = 1u;
 const CUT_SHORT: u32 = 2u;
 const FREE: u32 = 5u; // no knot, no bound
 
+struct Tv2Params {
+    problems: u32,
+    steps: u32,      // at most this many in one dispatch
+    tolerance: f32,  // with which a problem starts
+    pad0: u32,
+}
+
 struct Tv2Problem {
     first: u32,        // index of its first node
     count: u32,        // number of nodes, at least 2
