@@ -216,6 +216,28 @@ fn many_samples() {
     }
 }
 
+/// Samples so dense that f32 cannot tell many of them apart in units of their range: nodes must not coincide.
+#[test]
+fn samples_closer_than_f32_resolves() {
+    let _turn = turn();
+    let random = values(77, 40_000);
+    // Cubes crowd around 0, where f32 holds numbers that differ by far less than an ulp of the range.
+    let x: Vec<f64> = random.iter().map(|v| f64::from(*v).powi(9)).collect();
+    let noise = values(78, 40_000);
+    let y: Vec<f64> = x
+        .iter()
+        .zip(noise)
+        .map(|(x, n)| x.abs().powf(0.2) + 0.1 * f64::from(n))
+        .collect();
+    let samples = Samples::new(&x, &y, None).unwrap();
+    for (part, limit) in [(1e-2, 1e-4), (1e-4, 1e-2)] {
+        let lambda = part * lambda_max(&samples, &SlopeBounds::none());
+        let fitted = fit(gpu(), &samples, &settings(Loss::Squared, lambda, SlopeBounds::none())).unwrap();
+        let certified = fitted.certified_gap.unwrap();
+        assert!(certified <= limit, "{part} lambda_max: certified {certified:e}");
+    }
+}
+
 #[test]
 fn a_number_of_knots() {
     let _turn = turn();

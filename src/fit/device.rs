@@ -92,6 +92,24 @@ impl<'a> FitOnDevice<'a> {
         kept
     }
 
+    /// Those of the sorted points `new` that f32 tells apart from each other and from the sorted `nodes`, between them.
+    pub fn apart(&self, new: &[f64], nodes: &[f64]) -> Vec<f64> {
+        let mut kept: Vec<f64> = Vec::new();
+        for &t in new {
+            let right = nodes.partition_point(|&node| node <= t);
+            let after = |&left: &f64| self.knot(left) < self.knot(t);
+            if right > 0
+                && right < nodes.len()
+                && after(&nodes[right - 1])
+                && self.knot(t) < self.knot(nodes[right])
+                && kept.last().is_none_or(after)
+            {
+                kept.push(t);
+            }
+        }
+        kept
+    }
+
     /// The minimiser for `lambda` on the nodes of `start`, found from `start`, and the active-set steps it took.
     ///
     /// # Errors

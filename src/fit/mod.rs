@@ -27,8 +27,9 @@ pub const DENSE: usize = 512;
 /// Multipliers may exceed lambda by this part before a node is put there: what f32 slopes leave of stationarity.
 const DEMAND: f64 = 1.0 + 1e-5;
 
-/// Rounds of putting nodes.
+/// Rounds of putting nodes, and the relative decrease of the objective below which they end.
 const ROUNDS: usize = 40;
+const STILL: f64 = 1e-10;
 
 /// Halvings of the interval of log lambda in the search for a number of knots.
 const SEARCH: usize = 24;
@@ -199,7 +200,7 @@ fn solve(fit: &FitOnDevice<'_>, start: OnNodes, settings: &FitSettings, lambda: 
     let samples = fit.samples;
     let smoothing = LAST_SMOOTHING * fit.units.y;
     let (mut solution, mut steps) = fit.solve(start, lambda)?;
-    let mut certified_gap = None;
+    let (mut certified_gap, mut lowest) = (None, f64::INFINITY);
     if settings.knots == Knots::Adaptive {
         for round in 0..ROUNDS {
             let (first, slopes) = solution.between(samples.x());
@@ -213,16 +214,18 @@ fn solve(fit: &FitOnDevice<'_>, start: OnNodes, settings: &FitSettings, lambda: 
             )?;
             let telling = lambda > 0.0 && fit.loss != Loss::Absolute;
             certified_gap = telling.then_some(examined.relative_gap);
-            let all = solution.with_nodes(&wanted(samples.x(), &examined.demand, &solution.nodes));
-            let refined = solution.with_nodes(&fit.distinct(&all.nodes));
             log::debug!(
                 "round {round}: {} nodes, gap {:.1e}",
                 solution.nodes.len(),
                 examined.relative_gap
             );
-            if refined.nodes.len() == solution.nodes.len() || refined.nodes.len() > MAX_NODES {
+            let stands = examined.objective > lowest * (1.0 - STILL);
+            lowest = examined.objective;
+            let new = fit.apart(&wanted(samples.x(), &examined.demand), &solution.nodes);
+            if new.is_empty() || stands || solution.nodes.len() + new.len() > MAX_NODES {
                 break;
             }
+            let refined = solution.with_nodes(&new);
             let (next, more) = fit.solve(refined, lambda)?;
             (solution, steps) = (next, steps + more);
         }
@@ -231,15 +234,13 @@ fn solve(fit: &FitOnDevice<'_>, start: OnNodes, settings: &FitSettings, lambda: 
     Ok((solution, fitted))
 }
 
-/// The samples with the largest demand of every run of samples that ask for a knot, without those that are nodes.
-fn wanted(x: &[f64], demand: &[f64], nodes: &[f64]) -> Vec<f64> {
-    let is_node = |t: f64| nodes.binary_search_by(|n| n.total_cmp(&t)).is_ok();
-    let asks = |j: usize| demand[j] > DEMAND && !is_node(x[j + 1]);
+/// The sample with the largest demand of every run of samples that ask for a knot.
+fn wanted(x: &[f64], demand: &[f64]) -> Vec<f64> {
     let mut new = Vec::new();
     let mut worst: Option<usize> = None;
-    for j in 0..demand.len() {
-        if asks(j) {
-            worst = Some(worst.filter(|&w| demand[w] >= demand[j]).unwrap_or(j));
+    for (j, &own) in demand.iter().enumerate() {
+        if own > DEMAND {
+            worst = Some(worst.filter(|&w| demand[w] >= own).unwrap_or(j));
         } else if let Some(w) = worst.take() {
             new.push(x[w + 1]);
         }
