@@ -7,7 +7,7 @@ use common::{gpu, turn, values};
 use knotwork::fit::{FitSettings, Fitted, Knots, fit, fit_path};
 use knotwork::spline::{Loss, Samples, SlopeBounds, fit_tv2, lambda_max};
 
-const BOUNDS: [&str; 7] = [
+const BOUNDS: [&str; 8] = [
     "none",
     "lipschitz",
     "firm",
@@ -15,6 +15,7 @@ const BOUNDS: [&str; 7] = [
     "invertible:0.1",
     "weakly-convex:0.5",
     "-1,2",
+    "-0.9,0.1",
 ];
 
 /// Random x in [-1, 1], a function of three kinds, uniform noise; sizes from 20 to 500.
