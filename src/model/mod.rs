@@ -4,6 +4,7 @@ pub mod dct;
 pub mod device;
 pub mod file;
 pub mod import;
+pub(crate) mod passes;
 mod ridge;
 mod tiles;
 
