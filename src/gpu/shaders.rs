@@ -21,6 +21,8 @@ pub const KERNELS: &[Source] = sources![
     "agd_extrapolate",
     "agd_step",
     "conv",
+    "conv_weight_gradient",
+    "conv_weight_totals",
     "inner_product",
     "normalise",
     "spline_activation",
