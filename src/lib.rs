@@ -18,5 +18,6 @@ pub mod model;
 pub mod report;
 pub mod solver;
 pub mod spline;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -12,6 +12,7 @@ use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
+use knotwork::train::{CentreParams, ScalingParams};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
@@ -175,6 +176,8 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<ConvParams>("conv"),
         mismatches::<WeightGradientParams>("conv_weight_gradient"),
         mismatches::<WeightTotalsParams>("conv_weight_totals"),
+        mismatches::<CentreParams>("filter_centre"),
+        mismatches::<ScalingParams>("scaling_records"),
         mismatches::<LoadParams>("tile_load"),
         mismatches::<PointwiseParams>("spline_activation"),
         mismatches::<PointwiseParams>("spline_forward"),

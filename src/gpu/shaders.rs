@@ -23,8 +23,10 @@ pub const KERNELS: &[Source] = sources![
     "conv",
     "conv_weight_gradient",
     "conv_weight_totals",
+    "filter_centre",
     "inner_product",
     "normalise",
+    "scaling_records",
     "spline_activation",
     "spline_clip",
     "spline_clip_vjp",
@@ -41,6 +43,7 @@ pub const KERNELS: &[Source] = sources![
     "tv2_nodes",
     "tv2_prox",
     "tv2_samples",
+    "weights_pack",
 ];
 
 /// Importable fragments: no entry point, no binding.
