@@ -178,6 +178,7 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<WeightTotalsParams>("conv_weight_totals"),
         mismatches::<CentreParams>("filter_centre"),
         mismatches::<ScalingParams>("scaling_records"),
+        mismatches::<ScalingParams>("scaling_gradient"),
         mismatches::<LoadParams>("tile_load"),
         mismatches::<PointwiseParams>("spline_activation"),
         mismatches::<PointwiseParams>("spline_forward"),

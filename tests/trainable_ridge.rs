@@ -1,4 +1,5 @@
-//! The ridge regularizer with parameters on the device: packing and passes.
+//! The ridge regularizer with parameters on the device: packing, passes, and the derivative of `<q, grad R>` with respect to all
+//! parameters, against float64 and against difference quotients.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")]
 
 mod common;
@@ -230,6 +231,134 @@ fn gradient_and_hessian_of_every_patch_agree_with_float64() {
                     want.error[i]
                 });
             }
+        }
+    }
+}
+
+/// The derivative on the device, twice, outputs poisoned.
+fn derivative(ridge: &TrainableRidge, bench: &Bench) -> [Vec<f32>; 3] {
+    let gradient = ridge.parameter_gradient(gpu(), &bench.x, &bench.q).unwrap();
+    let groups = [gradient.weights(), gradient.activations(), gradient.scalings()];
+    let once = || {
+        groups.iter().for_each(|g| gpu().write(g, &poison(g.len())).unwrap());
+        run(|r| gradient.record(r));
+        groups.map(read)
+    };
+    let (first, again) = (once(), once());
+    assert!(
+        first.each_ref().map(|g| bits(g)) == again.each_ref().map(|g| bits(g)),
+        "two runs differ"
+    );
+    first
+}
+
+#[test]
+fn the_parameter_gradient_agrees_with_float64() {
+    let _turn = turn();
+    for model in [one_layer(), three_layers()] {
+        for (size, sigmas, zero_mean) in [
+            ([1, 1], &[0.3_f32][..], false),
+            ([13, 11], &[0.02, 0.4, 0.1], true),
+            ([7, 18], &[0.25, 0.05], false),
+            ([33, 5], &[0.5], true),
+        ] {
+            let bench = Bench::new(size, sigmas);
+            let ridge = prepare(&model, &bench, zero_mean);
+            let got = derivative(&ridge, &bench);
+            let want = bench.patches.derivatives(&used(&ridge, &model), zero_mean);
+            for (group, got, want) in [
+                ("weights", &got[0], &want.weights),
+                ("activations", &got[1], &want.activations),
+                ("scalings", &got[2], &want.scalings),
+            ] {
+                let name = format!("{} {size:?}: {group}", model.name);
+                assert_close(&name, got, &want.value, |n| want.error[n] + 1e-30);
+                if size[0] > 1 {
+                    let (error, size) = (length(&want.error), length(&want.value));
+                    assert!(
+                        error < WORST * size,
+                        "{name}: a bound of {error:e} for {size:e} says nothing"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// `model` with parameter `n` of `group` moved by `by`, and where it then is.
+fn moved(model: &Ridge, group: usize, n: usize, by: f64) -> (Ridge, f64) {
+    let mut other = model.clone();
+    if group == 0 {
+        let mut layers = model.bank.layers().to_vec();
+        let mut n = n;
+        let layer = layers.iter_mut().find(|l| {
+            let here = n < l.weights.len();
+            n -= if here { 0 } else { l.weights.len() };
+            here
+        });
+        let weight = &mut layer.unwrap().weights[n];
+        *weight += by as f32;
+        let at = f64::from(*weight);
+        other.bank = FilterBank::new(layers).unwrap();
+        return (other, at);
+    }
+    let splines = if group == 1 {
+        &mut other.activations
+    } else {
+        &mut other.scaling.log
+    };
+    let mut n = n;
+    let spline = splines.iter_mut().find(|s| {
+        let here = n < s.len();
+        n -= if here { 0 } else { s.len() };
+        here
+    });
+    let spline = spline.unwrap();
+    let mut f = spline.values().to_vec();
+    f[n] += by;
+    let at = f[n];
+    *spline = Spline::new(spline.knots().to_vec(), f).unwrap();
+    (other, at)
+}
+
+#[test]
+fn the_parameter_gradient_is_the_derivative() {
+    let _turn = turn();
+    for model in [one_layer(), three_layers()] {
+        let bench = Bench::new([9, 11], &[0.08, 0.31]);
+        let ridge = prepare(&model, &bench, false);
+        let got = derivative(&ridge, &bench);
+        let used = used(&ridge, &model);
+        let bounds = bench.patches.derivatives(&used, false);
+        let bounds = [bounds.weights, bounds.activations, bounds.scalings];
+        for (group, (got, bound)) in got.iter().zip(&bounds).enumerate() {
+            let largest = got.iter().fold(0.0_f64, |m, g| m.max(f64::from(*g).abs()));
+            let mut checked = 0;
+            for n in (0..got.len()).step_by(1 + got.len() / 40) {
+                let quotient = |step: f64| {
+                    let ((low, from), (high, to)) = (moved(&used, group, n, -step), moved(&used, group, n, step));
+                    let rise = bench.patches.value(&high) - bench.patches.value(&low);
+                    (rise / (to - from), bench.patches.crossed(&low, &high) / (to - from))
+                };
+                let step = 1e-4;
+                let ((fine, crossed), (coarse, _)) = (quotient(step), quotient(2.0 * step));
+                // Rounding of f64 over the step; a third of the difference is the next term of the quotient's series.
+                let rounding = 1e-13 * bench.patches.value(&used).abs().max(largest) / step;
+                let allowed = bound.error[n] + crossed + rounding + (fine - coarse).abs();
+                let error = (f64::from(got[n]) - fine).abs();
+                assert!(
+                    error <= allowed,
+                    "{} group {group}, parameter {n}: {} against {fine}, allowed {allowed:e}",
+                    model.name,
+                    got[n]
+                );
+                checked += usize::from(allowed < 0.02 * largest);
+            }
+            assert!(
+                checked >= got.len().min(20) / 2,
+                "{} group {group}: {checked} checked",
+                model.name
+            );
         }
     }
 }

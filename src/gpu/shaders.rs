@@ -26,6 +26,7 @@ pub const KERNELS: &[Source] = sources![
     "filter_centre",
     "inner_product",
     "normalise",
+    "scaling_gradient",
     "scaling_records",
     "spline_activation",
     "spline_clip",

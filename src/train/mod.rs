@@ -5,11 +5,14 @@
 //!
 //! `dL/dtheta = -d/dtheta <q, grad R(x*; theta)>`.
 //!
-//! [`TrainableRidge`] holds `theta` for a batch of patches and makes the passes that this takes: [`GradientPass`]
-//! (`grad R`, for the solver that finds `x*`) and [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`).
+//! [`TrainableRidge`] holds `theta` for a batch of patches and makes the three passes that this takes: [`GradientPass`]
+//! (`grad R`, for the solver that finds `x*`), [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`) and
+//! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters).
 
+mod gradient;
 mod passes;
 mod ridge;
 
+pub use gradient::ParameterGradient;
 pub use passes::{GradientPass, HessianPass};
 pub use ridge::{Batch, CentreParams, ScalingParams, TrainableRidge};

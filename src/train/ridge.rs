@@ -23,7 +23,7 @@ shader_struct! {
 }
 
 shader_struct! {
-    /// Parameters of `scaling_records.wgsl`.
+    /// Parameters of `scaling_records.wgsl` and `scaling_gradient.wgsl`.
     pub struct ScalingParams {
         /// Slots times channels.
         pub count: u32,
@@ -66,7 +66,8 @@ pub struct Batch {
 pub struct TrainableRidge {
     model: Ridge,
     batch: Batch,
-    tiling: Tiling,
+    pub(super) style: ConvStyle,
+    pub(super) tiling: Tiling,
     weights: Buffer,
     effective: Buffer,
     packed: PackedBank,
@@ -123,11 +124,7 @@ impl TrainableRidge {
         activations.activations().check(patches)?;
         let scalings = TrainableBank::new(gpu, &model.scaling.log, &vec![1.0; channels])?;
         let logs = gpu.buffer("logarithms of scalings", patches * channels)?;
-        let params = gpu.params(&[ScalingParams {
-            count: (patches * channels) as u32,
-            epsilon: model.scaling.epsilon as f32,
-            ..Default::default()
-        }])?;
+        let params = gpu.params(&[scaling_params(model, patches * channels)])?;
         let records = gpu.kernel("scaling_records", &[])?.bind(
             gpu,
             &[
@@ -159,6 +156,7 @@ impl TrainableRidge {
             centre: None,
             model: model.clone(),
             batch,
+            style,
             tiling,
             weights,
             effective,
@@ -205,6 +203,11 @@ impl TrainableRidge {
     /// The logarithms of the scalings as functions of the noise level; training changes [`TrainableBank::values`].
     pub fn scalings(&self) -> &TrainableBank {
         &self.scalings
+    }
+
+    /// The noise levels, (slot, channel), a slot's repeated for every channel.
+    pub(super) fn sigmas(&self) -> &Buffer {
+        &self.sigmas
     }
 
     /// The weights as the convolutions read them: for inspection.
@@ -297,8 +300,21 @@ impl TrainableRidge {
         }
     }
 
+    pub(super) fn bank(&self) -> &FilterBank {
+        &self.model.bank
+    }
+
+    pub(super) fn scaling_params(&self) -> ScalingParams {
+        scaling_params(&self.model, self.sigmas.len())
+    }
+
+    /// Where scalings and noise levels lie: a batch of vectors (slot, channel).
+    pub(super) fn vectors(&self) -> Region {
+        vectors(self.batch.patches, self.model.bank.channels())
+    }
+
     /// The kernel that takes the means away from the first layer's filters in `weights`.
-    fn centring(&self, gpu: &Gpu, weights: &Buffer) -> Result<Bound> {
+    pub(super) fn centring(&self, gpu: &Gpu, weights: &Buffer) -> Result<Bound> {
         let first = &self.model.bank.layers()[0];
         let params = gpu.params(&[CentreParams {
             filters: (first.outputs * first.inputs) as u32,
@@ -310,9 +326,17 @@ impl TrainableRidge {
     }
 
     /// Workgroups of [`Self::centring`].
-    fn centring_groups(&self) -> [u32; 3] {
+    pub(super) fn centring_groups(&self) -> [u32; 3] {
         let first = &self.model.bank.layers()[0];
         [((first.outputs * first.inputs) as u32).div_ceil(64), 1, 1]
+    }
+}
+
+fn scaling_params(model: &Ridge, count: usize) -> ScalingParams {
+    ScalingParams {
+        count: count as u32,
+        epsilon: model.scaling.epsilon as f32,
+        ..Default::default()
     }
 }
 
