@@ -19,5 +19,6 @@ pub mod network;
 pub mod report;
 pub mod solver;
 pub mod spline;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use knotwork::filters::{ConvParams, Region};
+use knotwork::filters::{ConvParams, Region, WeightGradientParams, WeightTotalsParams};
 use knotwork::fit::SampleParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
@@ -13,12 +13,28 @@ use knotwork::network::{AdamClock, AdamParams, LayerParams, LossParams, MatrixPa
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
+use knotwork::train::{CentreParams, ScalingParams};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
     ("conv", &[("K", 7), ("PLANES", 32), ("CO", 3), ("ROWS", 4)]),
     ("conv", &[("K", 5), ("PLANES", 60), ("CO", 8), ("ROWS", 4)]),
     ("conv", &[("K", 1), ("PLANES", 1), ("CO", 1), ("ROWS", 8)]),
+    (
+        "conv_weight_gradient",
+        &[
+            ("K", 13),
+            ("OUTPUTS", 32),
+            ("CO", 2),
+            ("TAPS", 13),
+            ("CHUNKS", 11),
+            ("LANES", 64),
+        ],
+    ),
+    (
+        "conv_weight_gradient",
+        &[("INPUTS", 8), ("OUTPUTS", 60), ("CI", 4), ("CHUNKS", 13)],
+    ),
     ("spline_activation", &[("PIVOTS", 31), ("CHANNELS", 60)]),
     ("spline_energy", &[("PIVOTS", 16), ("HALVINGS", 3), ("CHANNELS", 60)]),
     (
@@ -173,6 +189,11 @@ fn host_parameter_structs_match_the_shaders() {
     let wrong: Vec<_> = [
         mismatches::<Region>("conv"),
         mismatches::<ConvParams>("conv"),
+        mismatches::<WeightGradientParams>("conv_weight_gradient"),
+        mismatches::<WeightTotalsParams>("conv_weight_totals"),
+        mismatches::<CentreParams>("filter_centre"),
+        mismatches::<ScalingParams>("scaling_records"),
+        mismatches::<ScalingParams>("scaling_gradient"),
         mismatches::<LoadParams>("tile_load"),
         mismatches::<PointwiseParams>("spline_activation"),
         mismatches::<PointwiseParams>("spline_forward"),

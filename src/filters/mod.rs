@@ -1,10 +1,14 @@
-//! Filter banks: layers of zero-padded convolutions, their adjoint, and bounds of their norm.
+//! Filter banks: layers of zero-padded convolutions, their adjoint, the gradient of their weights, and bounds of their norm.
 
 mod bank;
+mod gradient;
 pub mod norm;
 mod plan;
 mod stage;
+mod weights;
 
 pub use bank::{ConvLayer, FilterBank};
+pub use gradient::{GradientPair, WeightGradient, WeightGradientParams, WeightGradientPlan, WeightTotalsParams};
 pub use plan::{ConvPlan, ConvStyle};
 pub use stage::{ConvParams, ConvStage, Region};
+pub use weights::{LayerShape, PackedBank};

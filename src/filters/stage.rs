@@ -2,6 +2,7 @@
 
 use super::bank::ConvLayer;
 use super::plan::{COLS, ConvPlan};
+use super::weights::{PackedLayer, pack};
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
 use crate::{Result, shader_struct};
 
@@ -83,7 +84,29 @@ impl ConvStage {
         dst: &Buffer,
         tiles: &[(Region, Region)],
     ) -> Result<Self> {
-        let kernel = gpu.kernel("conv", &plan.constants(layer.size))?;
+        let mut sources = Vec::new();
+        let shape = layer.shape();
+        let packed = PackedLayer::lay_out(gpu, plan, shape, &mut sources, |o, i, ky, kx| shape.index(o, i, ky, kx));
+        let weights = gpu.uniform("weights", &pack(&sources, &layer.weights))?;
+        Self::with_weights(gpu, &packed, &weights, src, dst, tiles)
+    }
+
+    /// The same with weights that are packed already.
+    pub(crate) fn with_weights(
+        gpu: &Gpu,
+        layer: &PackedLayer,
+        weights: &Buffer,
+        src: &Buffer,
+        dst: &Buffer,
+        tiles: &[(Region, Region)],
+    ) -> Result<Self> {
+        let PackedLayer {
+            shape,
+            plan,
+            first,
+            block,
+        } = layer;
+        let kernel = gpu.kernel("conv", &plan.constants(shape.size))?;
         let launches = plan.passes * plan.groups;
         let mut params = Vec::with_capacity(tiles.len() * launches);
         for (source, region) in tiles {
@@ -94,16 +117,10 @@ impl ConvStage {
             }
         }
         let table = gpu.params(&params)?;
-        let (weights, block) = packed_weights(
-            layer,
-            plan,
-            gpu.limits().min_uniform_buffer_offset_alignment as usize / 4,
-        );
-        let weights = gpu.uniform("weights", &weights)?;
-        let used = plan.weights_per_launch(layer.size);
+        let used = plan.weights_per_launch(shape.size);
         let launches = (0..launches)
             .map(|launch| {
-                let weights: Binding<'_> = weights.slice(launch * block, used).into();
+                let weights: Binding<'_> = weights.slice(first + launch * block, used).into();
                 kernel.bind(
                     gpu,
                     &[
@@ -149,25 +166,4 @@ fn launch_params(plan: &ConvPlan, source: &Region, region: &Region, pass: usize,
         accumulate: u32::from(pass > 0),
         ..Default::default()
     }
-}
-
-/// Weights in launch order (pass, group), each launch (source plane, ky, kx, c) with planes padded to whole vec4s and
-/// launches aligned for a binding offset; and the distance between launches in elements.
-fn packed_weights(layer: &ConvLayer, plan: &ConvPlan, alignment: usize) -> (Vec<f32>, usize) {
-    let block = plan.weights_per_launch(layer.size).next_multiple_of(alignment);
-    let mut packed = Vec::with_capacity(block * plan.passes * plan.groups);
-    for pass in 0..plan.passes {
-        for group in 0..plan.groups {
-            for plane in (0..plan.planes).map(|p| pass * plan.planes + p) {
-                for ky in 0..layer.size {
-                    for kx in 0..layer.size {
-                        packed.extend((0..plan.co).map(|c| layer.weight(group * plan.co + c, plane, ky, kx)));
-                    }
-                }
-                packed.resize(packed.len().next_multiple_of(4), 0.0);
-            }
-            packed.resize(packed.len().next_multiple_of(block), 0.0);
-        }
-    }
-    (packed, block)
 }

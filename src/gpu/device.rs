@@ -362,11 +362,23 @@ impl Gpu {
     /// Memory for `var<uniform>`, filled with `data` (padded to 16 bytes).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] beyond the 64 KiB that every adapter offers.
+    /// [`Error::OutOfMemory`].
     pub fn uniform<T: bytemuck::Pod>(&self, label: &str, data: &[T]) -> Result<Buffer> {
+        self.uniform_for(label, data, wgpu::BufferUsages::empty())
+    }
+
+    /// The same, which kernels can write too, as `var<storage, read_write>`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn written_uniform<T: bytemuck::Pod>(&self, label: &str, data: &[T]) -> Result<Buffer> {
+        self.uniform_for(label, data, wgpu::BufferUsages::STORAGE)
+    }
+
+    fn uniform_for<T: bytemuck::Pod>(&self, label: &str, data: &[T], more: wgpu::BufferUsages) -> Result<Buffer> {
         let mut bytes: Vec<u8> = bytemuck::cast_slice(data).to_vec();
         bytes.resize(bytes.len().next_multiple_of(16).max(16), 0);
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST | more;
         let buffer = self.allocate(label, bytes.len() as u64, usage)?;
         self.write(&buffer, &bytes)?;
         Ok(buffer)

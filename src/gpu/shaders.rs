@@ -23,6 +23,9 @@ pub const KERNELS: &[Source] = sources![
     "agd_extrapolate",
     "agd_step",
     "conv",
+    "conv_weight_gradient",
+    "conv_weight_totals",
+    "filter_centre",
     "inner_product",
     "network_backward",
     "network_forward",
@@ -34,6 +37,8 @@ pub const KERNELS: &[Source] = sources![
     "network_spline_table",
     "network_weight_gradient",
     "normalise",
+    "scaling_gradient",
+    "scaling_records",
     "spline_activation",
     "spline_clip",
     "spline_clip_vjp",
@@ -50,6 +55,7 @@ pub const KERNELS: &[Source] = sources![
     "tv2_nodes",
     "tv2_prox",
     "tv2_samples",
+    "weights_pack",
 ];
 
 /// Importable fragments: no entry point, no binding.

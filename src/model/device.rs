@@ -1,13 +1,16 @@
 //! The ridge regularizer on the device: energy, gradient, Hessian-vector product and Gram operator, tile by tile.
 
+use super::passes::{Forward, Maker};
 use super::ridge::Ridge;
 use super::tiles::Tiling;
-use crate::filters::{ConvLayer, ConvPlan, ConvStage, ConvStyle, Region};
+use crate::filters::{ConvStage, ConvStyle, PackedBank};
 use crate::gpu::reduce::Totals;
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Bound, Buffer, Gpu, Recorder};
 use crate::spline::SplineBank;
 use crate::spline::device::{Activations, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
+
+pub use super::passes::LoadParams;
 
 shader_struct! {
     /// Parameters of `spline_energy.wgsl`.
@@ -22,22 +25,6 @@ shader_struct! {
         pub pad0: u32,
         /// Padding.
         pub pad1: u32,
-    }
-}
-
-shader_struct! {
-    /// Parameters of `tile_load.wgsl`.
-    pub struct LoadParams {
-        /// The frame to fill.
-        pub dst: Region,
-        /// Index, in image 0, of the pixel under the first inside element of the frame.
-        pub src_first: u32,
-        /// Elements from image row to image row.
-        pub src_row_stride: u32,
-        /// Elements from image to image.
-        pub src_image_stride: u32,
-        /// Padding.
-        pub pad0: u32,
     }
 }
 
@@ -67,34 +54,6 @@ pub struct Images<'b> {
     pub slots: usize,
 }
 
-/// A layer's stage or the load into the first frame.
-#[derive(Debug)]
-struct Load {
-    bound: Bound,
-    groups: Vec<[u32; 2]>,
-}
-
-/// A forward pass `W` from images to responses.
-#[derive(Debug)]
-struct Forward {
-    load: Load,
-    stages: Vec<ConvStage>,
-}
-
-impl Forward {
-    fn record(&self, recorder: &mut Recorder<'_>, tile: usize, slots: u32) {
-        let [x, y] = self.load.groups[tile];
-        recorder.dispatch(&self.load.bound, [x, y, slots], tile);
-        for stage in &self.stages {
-            stage.record(recorder, tile, slots);
-        }
-    }
-
-    fn kernels(&self) -> impl Iterator<Item = &Bound> {
-        std::iter::once(&self.load.bound).chain(self.stages.iter().flat_map(ConvStage::bound))
-    }
-}
-
 /// Invocations per workgroup of `spline_energy.wgsl`.
 const ENERGY_WALKERS: u32 = 256;
 
@@ -118,141 +77,6 @@ pub struct RidgeOnDevice {
     totals: Totals,
     hessian: Option<Hessian>,
     responses: Buffer,
-}
-
-/// What all parts of a [`RidgeOnDevice`] are made from.
-struct Maker<'a> {
-    gpu: &'a Gpu,
-    model: &'a Ridge,
-    style: ConvStyle,
-    tiling: &'a Tiling,
-    images: &'a Images<'a>,
-    knots: Buffer,
-    records: Buffer,
-    longest: usize,
-}
-
-impl Maker<'_> {
-    /// A frame buffer for `planes` planes per slot.
-    fn frame(&self, label: &str, planes: usize) -> Result<Buffer> {
-        let widest = self.model.bank.layers().iter().map(|l| l.size).max().unwrap_or(1);
-        let tail = ConvPlan::slack(self.tiling.row_stride, widest);
-        self.gpu
-            .buffer(label, self.images.slots * planes * self.tiling.plane_stride + tail)
-    }
-
-    fn layers(&self) -> &[ConvLayer] {
-        self.model.bank.layers()
-    }
-
-    /// Margin by which the output of each layer must exceed the tile: the last layer's by the bank's radius.
-    fn forward_margins(&self) -> Vec<usize> {
-        let mut margin = self.tiling.halo;
-        self.layers()
-            .iter()
-            .map(|l| {
-                margin -= l.radius();
-                margin
-            })
-            .collect()
-    }
-
-    fn load(&self, source: &Buffer, frame: &Buffer) -> Result<Load> {
-        let (mut params, mut groups) = (Vec::new(), Vec::new());
-        let width = self.tiling.width as u32;
-        for (index, tile) in self.tiling.tiles.iter().enumerate() {
-            let dst = self.tiling.region(index, self.tiling.halo, 1);
-            let top = (tile.top + dst.inside_top as usize).saturating_sub((dst.rows as usize - tile.rows) / 2) as u32;
-            let left =
-                (tile.left + dst.inside_left as usize).saturating_sub((dst.cols as usize - tile.cols) / 2) as u32;
-            params.push(LoadParams {
-                dst,
-                src_first: top * width + left,
-                src_row_stride: width,
-                src_image_stride: (self.tiling.height * self.tiling.width) as u32,
-                pad0: 0,
-            });
-            groups.push([dst.cols.div_ceil(16), dst.rows.div_ceil(16)]);
-        }
-        let table = self.gpu.params(&params)?;
-        let bound = self.gpu.kernel("tile_load", &[])?.bind(
-            self.gpu,
-            &[
-                ("params", table.binding()),
-                ("active_images", self.images.active.into()),
-                ("src", source.into()),
-                ("dst", frame.into()),
-            ],
-        )?;
-        Ok(Load { bound, groups })
-    }
-
-    /// `W` from `source` through `frames` (frame i feeds layer i) to `responses`.
-    fn forward(&self, source: &Buffer, frames: &[Buffer], responses: &Buffer) -> Result<Forward> {
-        let load = self.load(source, &frames[0])?;
-        let mut stages = Vec::new();
-        for (index, (layer, margin)) in self.layers().iter().zip(self.forward_margins()).enumerate() {
-            let tiles: Vec<_> = (0..self.tiling.tiles.len())
-                .map(|t| {
-                    (
-                        self.tiling.region(t, margin, layer.inputs),
-                        self.tiling.region(t, margin, layer.outputs),
-                    )
-                })
-                .collect();
-            let dst = frames.get(index + 1).unwrap_or(responses);
-            let plan = ConvPlan::new(self.style, layer.inputs, layer.outputs, layer.size);
-            stages.push(ConvStage::new(self.gpu, &plan, layer, &frames[index], dst, &tiles)?);
-        }
-        Ok(Forward { load, stages })
-    }
-
-    /// `W'` from `responses` back through `frames` to full planes in `gradient`.
-    fn adjoint(&self, responses: &Buffer, frames: &[Buffer], gradient: &Buffer) -> Result<Vec<ConvStage>> {
-        let mut margin = self.model.bank.radius();
-        let mut stages = Vec::new();
-        for (index, layer) in self.layers().iter().enumerate().rev() {
-            margin -= layer.radius();
-            let turned = layer.adjoint();
-            let tiles: Vec<_> = (0..self.tiling.tiles.len())
-                .map(|t| {
-                    let source = self.tiling.region(t, margin, turned.inputs);
-                    let into_frame = self.tiling.region(t, margin, turned.outputs);
-                    (
-                        source,
-                        if index == 0 {
-                            self.tiling.in_image(t)
-                        } else {
-                            into_frame
-                        },
-                    )
-                })
-                .collect();
-            let src = frames.get(index + 1).unwrap_or(responses);
-            let dst = if index == 0 { gradient } else { &frames[index] };
-            let plan = ConvPlan::new(self.style, turned.inputs, turned.outputs, turned.size);
-            stages.push(ConvStage::new(self.gpu, &plan, &turned, src, dst, &tiles)?);
-        }
-        Ok(stages)
-    }
-
-    fn splines(&self) -> Activations<'_> {
-        Activations {
-            table: &self.knots,
-            records: &self.records,
-            channels: self.model.bank.channels(),
-            slots: None,
-            longest: self.longest,
-        }
-    }
-
-    fn pointwise(&self, name: &str, memory: &[(&str, Binding<'_>)]) -> Result<Pointwise> {
-        let (radius, channels) = (self.model.bank.radius(), self.model.bank.channels());
-        let regions: Vec<_> = (0..self.tiling.tiles.len())
-            .map(|t| self.tiling.region(t, radius, channels))
-            .collect();
-        Pointwise::new(self.gpu, name, &self.splines(), &regions, self.images.slots, memory)
-    }
 }
 
 impl RidgeOnDevice {
@@ -287,26 +111,29 @@ impl RidgeOnDevice {
                 [first, count, (alpha as f32).to_bits(), ((1.0 / alpha) as f32).to_bits()]
             })
             .collect();
+        let style = options.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu));
+        let weights = PackedBank::new(gpu, &model.bank, style)?;
         let make = Maker {
             gpu,
-            model,
-            style: options.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu)),
+            bank: &model.bank,
+            weights: &weights,
             tiling: &tiling,
-            images,
-            knots: gpu.upload("knots", &bank.entries)?,
-            records: gpu.upload("channels", &records)?,
+            slots: images.slots,
+            active: images.active,
+        };
+        let (knots, records) = (gpu.upload("knots", &bank.entries)?, gpu.upload("channels", &records)?);
+        let splines = Activations {
+            table: &knots,
+            records: &records,
+            channels,
+            slots: None,
             longest: bank.longest(),
         };
-        let frames = model
-            .bank
-            .layers()
-            .iter()
-            .map(|l| make.frame("frame", l.inputs))
-            .collect::<Result<Vec<_>>>()?;
+        let frames = make.frames()?;
         let responses = make.frame("responses", channels)?;
         let forward = make.forward(images.source, &frames, &responses)?;
-        let activation = make.pointwise("spline_activation", &[("u", (&responses).into())])?;
-        let adjoint = make.adjoint(&responses, &frames, gradient)?;
+        let activation = make.pointwise(&splines, "spline_activation", &[("u", (&responses).into())])?;
+        let adjoint = make.adjoint(&responses, &frames, Some(gradient))?;
 
         let tiles = tiling.tiles.len();
         let params: Vec<_> = (0..tiles)
@@ -318,7 +145,7 @@ impl RidgeOnDevice {
             })
             .collect();
         let partials = gpu.buffer("energy partials", images.slots * tiles * channels * 4)?;
-        let energy = make.splines().bind(
+        let energy = splines.bind(
             gpu,
             "spline_energy",
             &[],
@@ -332,8 +159,12 @@ impl RidgeOnDevice {
                 let other = make.frame("direction responses", channels)?;
                 Some(Hessian {
                     direction: make.forward(direction, &frames, &other)?,
-                    factor: make.pointwise("spline_hessian", &[("u", (&responses).into()), ("v", (&other).into())])?,
-                    adjoint: make.adjoint(&other, &frames, gradient)?,
+                    factor: make.pointwise(
+                        &splines,
+                        "spline_hessian",
+                        &[("u", (&responses).into()), ("v", (&other).into())],
+                    )?,
+                    adjoint: make.adjoint(&other, &frames, Some(gradient))?,
                 })
             }
         };

@@ -5,6 +5,7 @@ pub mod dct;
 pub mod device;
 pub mod file;
 pub mod import;
+pub(crate) mod passes;
 mod ridge;
 mod spline;
 mod tiles;

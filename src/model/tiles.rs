@@ -5,7 +5,7 @@
 //! rectangle shrinks from the frame to the owned pixels, so every pixel sees the same operands in the same order as in
 //! an untiled run.
 
-use crate::filters::{FilterBank, Region};
+use crate::filters::{ConvLayer, FilterBank, Region};
 use crate::{Error, Result};
 
 /// Bytes that the responses of one tile may take: well below the default binding limit of 128 MiB.
@@ -93,6 +93,26 @@ impl Tiling {
         })
     }
 
+    /// One tile for images that are worked on whole, however many: the frame adds only the zeros that the widest layer
+    /// reads.
+    pub fn whole(bank: &FilterBank, height: usize, width: usize) -> Self {
+        let halo = bank.layers().iter().map(ConvLayer::radius).max().unwrap_or(0);
+        let row_stride = width + 2 * halo;
+        Self {
+            height,
+            width,
+            tiles: vec![Tile {
+                top: 0,
+                left: 0,
+                rows: height,
+                cols: width,
+            }],
+            halo,
+            row_stride,
+            plane_stride: row_stride * (height + 2 * halo),
+        }
+    }
+
     /// The rectangle of `tile` grown by `margin` in the tile's frame, for stacks of `planes` planes.
     ///
     /// With a single tile the rectangle is clipped to the image: nothing else ever writes the frame's border, which
@@ -149,7 +169,6 @@ impl Tiling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filters::ConvLayer;
 
     fn bank() -> FilterBank {
         FilterBank::new(vec![ConvLayer::new(1, 60, 13, vec![0.0; 60 * 169]).unwrap()]).unwrap()

@@ -5,6 +5,7 @@
 pub mod device;
 pub mod models;
 pub mod network;
+pub mod parameters;
 pub mod problem;
 pub mod responses;
 
@@ -194,6 +195,8 @@ pub struct RidgeReference<'a> {
     size: [usize; 2],
     splines: Vec<Hinges>,
     alphas: Vec<f64>,
+    /// Relative error of the device's alphas beyond one rounding.
+    pub alpha_error: f64,
 }
 
 impl<'a> RidgeReference<'a> {
@@ -207,6 +210,7 @@ impl<'a> RidgeReference<'a> {
             alphas: (0..channels)
                 .map(|c| of(&model.scaling.log, c).value(sigma).exp() / (sigma + model.scaling.epsilon))
                 .collect(),
+            alpha_error: 0.0,
         }
     }
 
@@ -224,7 +228,11 @@ impl<'a> RidgeReference<'a> {
     fn argument(&self, u: &Bounded, at: usize) -> (usize, f64, f64) {
         let c = at / (self.size[0] * self.size[1]);
         let v = self.alphas[c] * u.value[at];
-        (c, v, self.alphas[c] * u.error[at] + 3.0 * EPS * v.abs())
+        (
+            c,
+            v,
+            self.alphas[c] * u.error[at] + (3.0 * EPS + self.alpha_error) * v.abs(),
+        )
     }
 
     pub fn gradient(&self, x: &[f64]) -> Bounded {
@@ -232,7 +240,8 @@ impl<'a> RidgeReference<'a> {
         for at in 0..u.value.len() {
             let (c, v, error) = self.argument(&u, at);
             let value = self.splines[c].value(v);
-            u.error[at] = (self.splines[c].value_error(v, error) + 3.0 * EPS * value.abs()) / self.alphas[c];
+            let rounding = (3.0 * EPS + self.alpha_error) * value.abs();
+            u.error[at] = (self.splines[c].value_error(v, error) + rounding) / self.alphas[c];
             u.value[at] = value / self.alphas[c];
         }
         self.adjoint(u)

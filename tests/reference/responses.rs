@@ -220,7 +220,7 @@ impl Setting {
     }
 }
 
-fn hats(s: &Spline) -> Vec<Hinges> {
+pub fn hats(s: &Spline) -> Vec<Hinges> {
     (0..s.len())
         .map(|n| {
             let unit = (0..s.len()).map(|k| if k == n { 1.0 } else { 0.0 }).collect();
