@@ -3,102 +3,25 @@
 
 #[path = "common/model_files.rs"]
 mod model_files;
+#[path = "common/programs.rs"]
+mod programs;
 
 use knotwork::io::image::{Format, Image};
 use knotwork::io::noise;
 use knotwork::report::metrics;
 use model_files::{bad_models, small_model};
+use programs::{Ended, Place, RECONSTRUCT, TRAIN};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-const RECONSTRUCT: &str = env!("CARGO_BIN_EXE_reconstruct");
-const TRAIN: &str = env!("CARGO_BIN_EXE_train");
 
 const HEIGHT: usize = 24;
 const WIDTH: usize = 20;
 
-/// What a program said, and how it ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    fn success(self, what: &str) -> Self {
-        assert_eq!(self.code, Some(0), "{what}: {}", self.stderr);
-        self
-    }
-
-    /// The last line of stdout, the only one.
-    fn json(&self) -> Value {
-        let mut lines = self.stdout.lines();
-        let value = serde_json::from_str(lines.next_back().expect("a line on stdout")).unwrap();
-        assert_eq!(lines.next(), None, "stdout holds more than the result");
-        value
-    }
-}
-
-/// A folder for one test, and the program run in it.
-struct Place(TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn files(&self) -> BTreeSet<PathBuf> {
-        std::fs::read_dir(self.0.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect()
-    }
-
-    fn run_with(&self, program: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env_remove("RUST_LOG")
-            // Mesa complains on stderr where there is none, as in a container.
-            .env("XDG_RUNTIME_DIR", std::env::temp_dir())
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap();
-        Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
     fn run(&self, line: &str) -> Ended {
         self.run_with(RECONSTRUCT, &[], &line.split(' ').collect::<Vec<_>>())
-    }
-
-    /// Runs what must fail: with this code, one line that contains `expected`, and nothing left behind.
-    fn refuses(&self, program: &str, environment: &[(&str, &str)], arguments: &[&str], code: i32, expected: &[&str]) {
-        let before = self.files();
-        let ended = self.run_with(program, environment, arguments);
-        let said = &ended.stderr;
-        assert_eq!(ended.code, Some(code), "{arguments:?}: {said}");
-        // Warnings may come before: which adapter, which environment.
-        let messages: Vec<&str> = said.lines().filter(|line| !line.starts_with("[WARN")).collect();
-        assert_eq!(messages.len(), 1, "{arguments:?}: {said}");
-        assert!(messages[0].starts_with("error: "), "{arguments:?}: {said}");
-        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
-        for part in expected {
-            assert!(messages[0].contains(part), "{arguments:?}: no '{part}' in {said}");
-        }
-        assert_eq!(ended.stdout, "", "{arguments:?}");
-        assert_eq!(self.files(), before, "{arguments:?} left files behind");
     }
 
     fn refuses_line(&self, line: &str, code: i32, expected: &[&str]) {

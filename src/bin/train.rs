@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DctArgs, ImportArgs};
+use knotwork::command::{self, DctArgs, ImportArgs, ReduceArgs};
 
 /// Make regularizers: imported from published checkpoints, or built from cosines. (Training is not there yet.)
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Import(ImportArgs),
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
     Dct(DctArgs),
+    /// Remove knots from the activations of a model within an error budget, inside its slope bounds
+    Reduce(ReduceArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,5 +31,6 @@ fn main() -> ExitCode {
     command::finish(match cli.command {
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
+        Command::Reduce(args) => command::reduce_knots(&args),
     })
 }

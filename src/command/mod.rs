@@ -6,6 +6,7 @@ mod denoise;
 mod device_options;
 mod info;
 mod model_tools;
+mod reduce;
 
 pub use console::{Console, arguments, finish};
 pub use demo::{DemoArgs, demo};
@@ -13,3 +14,4 @@ pub use denoise::{DenoiseArgs, denoise};
 pub use device_options::DeviceArgs;
 pub use info::{InfoArgs, info};
 pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};
+pub use reduce::{ReduceArgs, reduce_knots};
