@@ -169,6 +169,66 @@ fn reduction_keeps_budget_and_bounds_and_reports_the_true_error() {
 }
 
 #[test]
+fn a_reduction_without_an_error_to_spend_never_adds_knots() {
+    let (f, weights) = wave();
+    for spline in [
+        &f,
+        &Spline::new(vec![0.0, 1.0], vec![0.0, 1.0]).unwrap(),
+        &published_activation(),
+    ] {
+        let weights = (spline.len() == f.len()).then_some(&weights[..]);
+        let reduced = reduce(spline, &SlopeBounds::none(), weights, budget(0.0, usize::MAX)).unwrap();
+        assert!(reduced.spline.len() <= spline.len(), "{}", reduced.spline.len());
+        assert!(difference(spline, &reduced.spline) < 1e-12);
+    }
+}
+
+#[test]
+fn antisymmetric_splines_stay_so_bit_for_bit() {
+    let (odd_count, _) = wave();
+    let even_count = Spline::uniform(
+        -1.0,
+        1.0,
+        (0..40).map(|n| ((f64::from(n) - 19.5) * 0.2).sin()).collect(),
+    )
+    .unwrap();
+    // Off by rounding, as knots and values from elsewhere are.
+    let shaken = odd_count.with_affine_output(1.0, 1e-14).unwrap();
+    for f in [&odd_count, &even_count, &shaken] {
+        let last = f.len() as f64;
+        let weights: Vec<f64> = (0..=f.len())
+            .map(|n| (-(n as f64 - 0.5 * last).powi(2) / 50.0).exp())
+            .collect();
+        for (max_error, max_knots, bounds) in [
+            (1e-3, 99, "none"),
+            (1e-2, 99, "none"),
+            (1e-2, 99, "-1,3"),
+            (0.0, 9, "none"),
+            (0.0, 8, "none"),
+            (0.0, 2, "none"),
+        ] {
+            let bounds: SlopeBounds = bounds.parse().unwrap();
+            let reduced = reduce(f, &bounds, Some(&weights), budget(max_error, max_knots)).unwrap();
+            for numbers in [reduced.spline.knots(), reduced.spline.values()] {
+                let mirrored = numbers.iter().zip(numbers.iter().rev());
+                assert!(mirrored.into_iter().all(|(a, b)| *a == -b), "{:?}", reduced.spline);
+            }
+            assert!(reduced.spline.len() <= max_knots, "{}", reduced.spline.len());
+            assert!(bounds.contains(&reduced.spline, 1e-9));
+            let sampled = rms_by_sampling(f, &reduced.spline, &weights);
+            assert!(
+                (reduced.rms_error - sampled).abs() < 1e-5 * (1.0 + sampled),
+                "{} {sampled}",
+                reduced.rms_error
+            );
+            if max_error > 0.0 && bounds.contains(f, 0.0) {
+                assert!(reduced.rms_error <= max_error && reduced.spline.len() < f.len() - 4);
+            }
+        }
+    }
+}
+
+#[test]
 fn the_refit_is_a_least_squares_optimum() {
     // No move of a single value of the reduced spline may lower the sampled error.
     let (f, weights) = wave();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs};
+use knotwork::command::{self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs, ReduceArgs};
 
 /// Fit splines or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Import(ImportArgs),
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
     Dct(DctArgs),
+    /// Remove knots from the activations of a model within an error budget, inside its slope bounds
+    Reduce(ReduceArgs),
 }
 
 fn main() -> ExitCode {
@@ -41,5 +43,6 @@ fn main() -> ExitCode {
         Command::Inspect(args) => command::inspect(&args),
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
+        Command::Reduce(args) => command::reduce_knots(&args),
     })
 }

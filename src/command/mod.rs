@@ -10,6 +10,7 @@ mod fit_network;
 mod info;
 mod inspect;
 mod model_tools;
+mod reduce;
 
 pub use console::{Console, arguments, finish};
 pub use demo::{DemoArgs, demo};
@@ -21,3 +22,4 @@ pub use fit_network::{FitNetworkArgs, fit_network};
 pub use info::{InfoArgs, info};
 pub use inspect::{InspectArgs, inspect};
 pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};
+pub use reduce::{ReduceArgs, reduce_knots};

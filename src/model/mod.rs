@@ -6,10 +6,12 @@ pub mod device;
 pub mod file;
 pub mod import;
 pub(crate) mod passes;
+mod reduce;
 mod ridge;
 mod spline;
 mod tiles;
 
+pub use reduce::{KnotBudget, KnotReduction};
 pub use ridge::{NormKind, Ridge, Scaling};
 pub use spline::SplineModel;
 pub use tiles::{Tile, Tiling};

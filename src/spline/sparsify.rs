@@ -105,6 +105,9 @@ pub struct Reduction {
 /// the range. Without it, all inputs of that wider range count alike. (method.md 2.4 describes the published removal,
 /// which changes everything right of a removed knot.)
 ///
+/// An antisymmetric spline under symmetric weights (both to 1e-9 of their size) stays so, bit for bit: its knots go in
+/// mirrored pairs.
+///
 /// Each step tries the knots whose removal costs least before the refit, solves the refit (a tridiagonal system; if its
 /// solution leaves the bounds, accelerated projected gradients in the metric of its diagonal, with the exact projection)
 /// and keeps it if the exact error fits the budget. The result is inside the bounds and its error exact in every case;
@@ -119,31 +122,48 @@ pub fn reduce(spline: &Spline, bounds: &SlopeBounds, weights: Option<&[f64]>, bu
             "a reduction needs an error >= 0 and at least 2 knots, but the budget is {budget:?}"
         )));
     }
+    let odd = mirrored(spline.knots(), -1.0)
+        && mirrored(spline.values(), -1.0)
+        && weights.is_none_or(|weights| mirrored(weights, 1.0));
     let target = Target::new(spline, weights)?;
-    let mut kept: Vec<usize> = (0..target.spline.len()).collect();
-    let mut current = target.refit(&kept, bounds)?;
+    let refit = |kept: &[usize]| match target.refit(kept, bounds) {
+        Ok(refitted) if odd => antisymmetric(&refitted),
+        other => other,
+    };
+    // All knots of the original but its ends: the slope does not change there, and the tails reach beyond.
+    let count = target.spline.len();
+    let mut kept: Vec<usize> = (0..count).filter(|&n| n != 1 && n != count - 2).collect();
+    let mut current = refit(&kept)?;
     let mut error = target.rms(&current);
     loop {
         let mut order = removal_costs(&target, &kept, &current);
+        let last = kept.len() - 1;
+        if odd {
+            // A pair costs twice what either does, the knot at the origin only once.
+            order.retain(|&(position, _)| 2 * position <= last);
+            order.iter_mut().filter(|o| 2 * o.0 < last).for_each(|o| o.1 *= 2.0);
+        }
         order.sort_by(|a, b| a.1.total_cmp(&b.1));
         let over = kept.len() > budget.max_knots;
-        let mut best: Option<(usize, Spline, f64)> = None;
+        let mut best: Option<(Vec<usize>, Spline, f64)> = None;
         for &(position, _) in order.iter().take(CANDIDATES) {
             let mut fewer = kept.clone();
+            if odd && 2 * position < last {
+                fewer.remove(last - position);
+            }
             fewer.remove(position);
-            let candidate = target.refit(&fewer, bounds)?;
+            let candidate = refit(&fewer)?;
             let candidate_error = target.rms(&candidate);
             if best.as_ref().is_none_or(|best| candidate_error < best.2) {
-                best = Some((position, candidate, candidate_error));
+                best = Some((fewer, candidate, candidate_error));
             }
             if candidate_error <= budget.max_error {
                 break;
             }
         }
         match best {
-            Some((position, candidate, candidate_error)) if over || candidate_error <= budget.max_error => {
-                kept.remove(position);
-                (current, error) = (candidate, candidate_error);
+            Some((fewer, candidate, candidate_error)) if over || candidate_error <= budget.max_error => {
+                (kept, current, error) = (fewer, candidate, candidate_error);
             }
             _ => break,
         }
@@ -152,13 +172,30 @@ pub fn reduce(spline: &Spline, bounds: &SlopeBounds, weights: Option<&[f64]>, bu
     let max_error = max_error
         .map(|(&t, f)| (current.value(t) - f).abs())
         .fold(0.0, f64::max);
+    let pulled_in = pull_in_ends(&current, spline)?;
     Ok(Reduction {
-        spline: pull_in_ends(&current, spline)?,
+        spline: if odd { antisymmetric(&pulled_in)? } else { pulled_in },
         rms_error: error,
         max_error,
     })
 }
 
+/// Whether each number is `sign` times its mirror image, up to rounding.
+fn mirrored(numbers: &[f64], sign: f64) -> bool {
+    let largest = numbers.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    let mut pairs = numbers.iter().zip(numbers.iter().rev());
+    pairs.all(|(a, b)| (a - sign * b).abs() <= SYMMETRY_TOLERANCE * largest)
+}
+
+/// The antisymmetric part of a spline whose knots come in mirrored pairs, without rounding differences between the halves.
+/// Its slopes are means of mirrored ones, so bounds stay.
+fn antisymmetric(spline: &Spline) -> Result<Spline> {
+    let odd = |v: &[f64]| v.iter().zip(v.iter().rev()).map(|(a, b)| 0.5 * (a - b)).collect();
+    Spline::new(odd(spline.knots()), odd(spline.values()))
+}
+
+/// Difference of mirror images, relative to the largest, up to which they count as equal.
+const SYMMETRY_TOLERANCE: f64 = 1e-9;
 /// Removals that are tried with a refit before the best of them is judged.
 const CANDIDATES: usize = 4;
 /// The tails reach over this part of the range on either side.

@@ -1,0 +1,116 @@
+//! Fewer knots for all activations of a model: smaller tables on the device, the same guarantees.
+
+use serde_json::{Value, json};
+
+use super::ridge::Ridge;
+use crate::spline::{Budget, SlopeBounds, reduce};
+use crate::{Error, Result};
+
+/// Errors up to this part of the largest value are rounding.
+const ROUNDING: f64 = 1e-12;
+
+/// The budget of [`Ridge::reduced`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KnotBudget {
+    /// Largest root-mean-square error of an activation, as a part of its largest absolute value at the knots. At 0 only
+    /// knots go that do not change the function, up to rounding (1e-12).
+    pub max_error: f64,
+    /// Activations with more knots than this lose knots whatever the error. At least 2.
+    pub max_knots: Option<usize>,
+}
+
+impl Default for KnotBudget {
+    /// An error of 1e-3, any number of knots.
+    fn default() -> Self {
+        Self {
+            max_error: 1e-3,
+            max_knots: None,
+        }
+    }
+}
+
+/// What the reduction did to one activation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KnotReduction {
+    /// Knots before.
+    pub before: usize,
+    /// Knots after.
+    pub after: usize,
+    /// Largest absolute value of the original at its knots: what errors are a part of.
+    pub scale: f64,
+    /// Root-mean-square difference, in units of the values; inputs count alike between the outer knots and over a quarter
+    /// of that range on either side.
+    pub rms_error: f64,
+    /// Largest difference between the outer knots of the original, in units of the values.
+    pub max_error: f64,
+}
+
+impl Ridge {
+    /// The model with fewer knots in its activations, each reduced by [`reduce`] inside the model's slope bounds; what
+    /// was done to each. Antisymmetric activations stay antisymmetric. The provenance gains an entry in its list
+    /// `reductions`.
+    ///
+    /// The scaling splines stay as they are: they are evaluated once per run on the host, so their knots cost nothing.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the budget is not `max_error >= 0`, `max_knots >= 2`, or the model is inconsistent.
+    pub fn reduced(&self, budget: KnotBudget) -> Result<(Self, Vec<KnotReduction>)> {
+        self.check()?;
+        let bounds = SlopeBounds::new(self.slope_bounds.0, self.slope_bounds.1)?;
+        let mut activations = Vec::with_capacity(self.activations.len());
+        let mut reductions = Vec::with_capacity(self.activations.len());
+        for (index, activation) in self.activations.iter().enumerate() {
+            let scale = activation.values().iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+            // A plain comparison keeps NaN, which `reduce` refuses.
+            let max_error = match budget.max_error {
+                e if (0.0..ROUNDING).contains(&e) => ROUNDING,
+                e => e,
+            };
+            let budget = Budget {
+                max_error: max_error * scale,
+                max_knots: budget.max_knots.unwrap_or(usize::MAX),
+            };
+            let reduced = reduce(activation, &bounds, None, budget)
+                .map_err(|error| Error::Data(format!("activation {index}: {error}")))?;
+            reductions.push(KnotReduction {
+                before: activation.len(),
+                after: reduced.spline.len(),
+                scale,
+                rms_error: reduced.rms_error,
+                max_error: reduced.max_error,
+            });
+            activations.push(reduced.spline);
+        }
+        let count = |of: fn(&KnotReduction) -> usize| reductions.iter().map(of).sum::<usize>();
+        let entry = json!({
+            "made_by": concat!("train reduce, knotwork ", env!("CARGO_PKG_VERSION")),
+            "max_error": budget.max_error,
+            "max_knots": budget.max_knots,
+            "knots_before": count(|r| r.before),
+            "knots_after": count(|r| r.after),
+        });
+        let model = Self {
+            activations,
+            provenance: with_reduction(self.provenance.clone(), entry),
+            ..self.clone()
+        };
+        model.check()?;
+        Ok((model, reductions))
+    }
+}
+
+/// `provenance` with `entry` at the end of its list `reductions`. Provenance is free JSON: what is no object, or has
+/// something else under that name, moves to `original`.
+fn with_reduction(provenance: Value, entry: Value) -> Value {
+    let fits = |map: &serde_json::Map<String, Value>| map.get("reductions").is_none_or(Value::is_array);
+    let mut map = match provenance {
+        Value::Object(map) if fits(&map) => map,
+        Value::Null => serde_json::Map::new(),
+        other => serde_json::Map::from_iter([("original".to_owned(), other)]),
+    };
+    match map.get_mut("reductions") {
+        Some(Value::Array(list)) => list.push(entry),
+        _ => drop(map.insert("reductions".into(), json!([entry]))),
+    }
+    Value::Object(map)
+}
