@@ -1,8 +1,10 @@
 //! A convolution layer on the device: kernel, weights and launches between two stacks of planes.
 
+use std::sync::Arc;
+
 use super::bank::ConvLayer;
 use super::plan::{COLS, ConvPlan};
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder, Work};
 use crate::{Result, shader_struct};
 
 shader_struct! {
@@ -86,14 +88,17 @@ impl ConvStage {
         let kernel = gpu.kernel("conv", &plan.constants(layer.size))?;
         let launches = plan.passes * plan.groups;
         let mut params = Vec::with_capacity(tiles.len() * launches);
+        let mut work = Vec::with_capacity(tiles.len() * launches);
         for (source, region) in tiles {
             for pass in 0..plan.passes {
                 for group in 0..plan.groups {
                     params.push(launch_params(plan, source, region, pass, group));
+                    work.push(plan.work(layer.size, [region.rows as usize, region.cols as usize], pass > 0));
                 }
             }
         }
         let table = gpu.params(&params)?;
+        let work: Arc<[Work]> = work.into();
         let (weights, block) = packed_weights(
             layer,
             plan,
@@ -104,15 +109,13 @@ impl ConvStage {
         let launches = (0..launches)
             .map(|launch| {
                 let weights: Binding<'_> = weights.slice(launch * block, used).into();
-                kernel.bind(
-                    gpu,
-                    &[
-                        ("params", table.binding()),
-                        ("weights", weights),
-                        ("src", src.into()),
-                        ("dst", dst.into()),
-                    ],
-                )
+                let memory = [
+                    ("params", table.binding()),
+                    ("weights", weights),
+                    ("src", src.into()),
+                    ("dst", dst.into()),
+                ];
+                Ok(kernel.bind(gpu, &memory)?.with_work(Some(2), Arc::clone(&work)))
             })
             .collect::<Result<Vec<_>>>()?;
         let [tile_cols, tile_rows] = [plan.workgroup[0] * COLS, plan.workgroup[1] * plan.rows].map(|n| n as u32);

@@ -22,6 +22,8 @@ pub const KERNELS: &[Source] = sources![
     "agd_step",
     "conv",
     "inner_product",
+    "measure_copy",
+    "measure_fma",
     "normalise",
     "spline_activation",
     "spline_clip",

@@ -4,7 +4,7 @@ use super::ridge::Ridge;
 use super::tiles::Tiling;
 use crate::filters::{ConvLayer, ConvPlan, ConvStage, ConvStyle, Region};
 use crate::gpu::reduce::Totals;
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder, Work};
 use crate::spline::SplineBank;
 use crate::spline::device::{Activations, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
@@ -38,6 +38,17 @@ shader_struct! {
         pub src_image_stride: u32,
         /// Padding.
         pub pad0: u32,
+    }
+}
+
+impl LoadParams {
+    /// A load per pixel of the image and a store per pixel of the frame.
+    fn work(&self) -> Work {
+        let pixels = |rows: u32, cols: u32| u64::from(rows) * u64::from(cols);
+        Work {
+            bytes: 4 * (pixels(self.dst.inside_rows, self.dst.inside_cols) + pixels(self.dst.rows, self.dst.cols)),
+            multiply_adds: 0,
+        }
     }
 }
 
@@ -175,15 +186,15 @@ impl Maker<'_> {
             groups.push([dst.cols.div_ceil(16), dst.rows.div_ceil(16)]);
         }
         let table = self.gpu.params(&params)?;
-        let bound = self.gpu.kernel("tile_load", &[])?.bind(
-            self.gpu,
-            &[
-                ("params", table.binding()),
-                ("active_images", self.images.active.into()),
-                ("src", source.into()),
-                ("dst", frame.into()),
-            ],
-        )?;
+        let memory = [
+            ("params", table.binding()),
+            ("active_images", self.images.active.into()),
+            ("src", source.into()),
+            ("dst", frame.into()),
+        ];
+        let work: Vec<Work> = params.iter().map(LoadParams::work).collect();
+        let kernel = self.gpu.kernel("tile_load", &[])?;
+        let bound = kernel.bind(self.gpu, &memory)?.with_work(Some(2), work);
         Ok(Load { bound, groups })
     }
 
@@ -325,6 +336,9 @@ impl RidgeOnDevice {
             gpu.params(&params)?.binding(),
             &[("u", (&responses).into()), ("partials", (&partials).into())],
         )?;
+        // A workgroup per channel; what it stores does not count beside what it loads.
+        let work: Vec<Work> = params.iter().map(|p| p.walk.work(4) * channels as u64).collect();
+        let energy = energy.with_work(Some(1), work);
         let totals = Totals::new(gpu, &partials, images.slots, tiles * channels)?;
         let hessian = match direction {
             None => None,
