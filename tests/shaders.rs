@@ -6,6 +6,7 @@ use std::path::Path;
 
 use knotwork::filters::{ConvParams, Region, WeightGradientParams, WeightTotalsParams};
 use knotwork::fit::SampleParams;
+use knotwork::gpu::ceilings::FmaParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams};
@@ -205,6 +206,7 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<ClipParams>("spline_clip"),
         mismatches::<ClipParams>("spline_clip_vjp"),
         mismatches::<EnergyParams>("spline_energy"),
+        mismatches::<FmaParams>("measure_fma"),
         mismatches::<SumParams>("inner_product"),
         mismatches::<TotalParams>("sum_partials"),
         mismatches::<NormaliseParams>("normalise"),

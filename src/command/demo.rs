@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::denoise::{SolveArgs, load_model, named_hash, parse_level, quality, solve};
 use super::{Console, DeviceArgs};
-use crate::gpu::Gpu;
 use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
 use crate::report::{RunRecord, certificate};
@@ -74,7 +73,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         plain: false,
         tile: None,
     };
-    let gpu = Gpu::open(args.device.options())?;
+    let gpu = args.device.open(Some(&args.output.join("run.json")))?;
     console.say(format!(
         "denoising a photograph of {} x {} pixels on {}",
         clean.width,
@@ -93,7 +92,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     noisy.write(path("noisy.png"), Format::Png8)?;
     denoised.write(path("denoised.png"), Format::Png8)?;
     side_by_side(&[&noisy, &denoised], 8)?.write(path("side_by_side.png"), Format::Png8)?;
-    let result = json!({
+    let mut result = json!({
         "output": path("denoised.png"),
         "psnr_noisy": before,
         "psnr": after,
@@ -115,6 +114,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     );
     record.outputs = json!({ "noisy": named_hash(&path("noisy.png"))?, "denoised": named_hash(&path("denoised.png"))?,
         "side_by_side": named_hash(&path("side_by_side.png"))? });
+    args.device.report(&gpu, &console, &mut result)?;
     record.results = result.clone();
     record.write(&path("run.json"))?;
     console.say(format!(

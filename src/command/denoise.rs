@@ -263,7 +263,7 @@ pub fn denoise(args: &DenoiseArgs) -> Result<()> {
     model.alphas(args.solve.sigma)?;
     let reading = start.elapsed().as_secs_f64();
 
-    let gpu = Gpu::open(args.device.options())?;
+    let gpu = args.device.open(Some(&record_path))?;
     let solved = solve(&gpu, &model, &args.solve, &image, &console)?;
 
     let writing = Instant::now();
@@ -308,6 +308,7 @@ pub fn denoise(args: &DenoiseArgs) -> Result<()> {
     record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.clean.as_deref().map(named_hash).transpose()?,
         "model": args.solve.model.as_deref().map(named_hash).transpose()? });
     record.outputs = json!({ "image": named_hash(&output)? });
+    args.device.report(&gpu, &console, &mut result)?;
     record.results = result.clone();
     record.write(&record_path)?;
 

@@ -1,10 +1,17 @@
 //! Device options that all commands share.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::Value;
 
-use crate::gpu::{AdapterChoice, GpuOptions};
+use super::Console;
+use crate::gpu::ceilings::Ceilings;
+use crate::gpu::{AdapterChoice, Gpu, GpuOptions};
+use crate::io::atomic::{check_writable, write_atomically};
+use crate::report::profile;
+use crate::{Error, Result};
 
 /// Which device to use and how.
 #[derive(Args, Clone, Debug)]
@@ -23,10 +30,24 @@ pub struct DeviceArgs {
     /// Seconds after which a silent device counts as hung
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
+    /// Time every kernel on the device and print a table, bytes and multiply-adds set against what the device does at
+    /// best; with a FILE.json, write a trace of all launches too, for ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE.json", num_args = 0..=1, value_parser = parse_trace)]
+    pub profile: Option<Option<PathBuf>>,
+}
+
+/// A trace must be called so: `--profile photo.png` with the input in the wrong place must not overwrite the photo.
+fn parse_trace(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
+        Ok(path)
+    } else {
+        Err("a trace wants a name that ends in .json; put --profile last if no trace is wanted".into())
+    }
 }
 
 impl DeviceArgs {
-    /// The options for [`crate::gpu::Gpu::open`].
+    /// The options for [`Gpu::open`].
     pub fn options(&self) -> GpuOptions {
         let default = GpuOptions::default();
         GpuOptions {
@@ -34,6 +55,58 @@ impl DeviceArgs {
             shader_checks: self.shader_checks || default.shader_checks,
             default_limits: self.default_limits,
             timeout: Duration::from_secs(self.timeout),
+            profile: self.profile.is_some(),
+            ..default
         }
+    }
+
+    fn trace(&self) -> Option<&Path> {
+        self.profile.as_ref().and_then(|file| file.as_deref())
+    }
+
+    /// Opens the device, after making sure that a trace could be written and that the command's `record` will not
+    /// replace it.
+    ///
+    /// # Errors
+    /// [`Error::Output`], [`Error::NoAdapter`].
+    pub fn open(&self, record: Option<&Path>) -> Result<Gpu> {
+        if let Some(trace) = self.trace() {
+            check_writable(trace)?;
+            if record == Some(trace) {
+                return Err(Error::output(
+                    trace,
+                    "the record of the run has this name; name another trace with --profile",
+                ));
+            }
+        }
+        Gpu::open(self.options())
+    }
+
+    /// If a profile was asked for: prints it, writes the trace and adds `profile` to `result`, null where the adapter
+    /// gave no times. Call after the work, with `gpu` from [`Self::open`].
+    ///
+    /// # Errors
+    /// [`Error::Output`], device errors.
+    pub fn report(&self, gpu: &Gpu, console: &Console, result: &mut Value) -> Result<()> {
+        if self.profile.is_none() {
+            return Ok(());
+        }
+        let Some(times) = gpu.profile()? else {
+            // A warning was given when the device was opened.
+            result["profile"] = Value::Null;
+            return Ok(());
+        };
+        // A device too small or too busy for the measurement must not cost the result.
+        let ceilings = Ceilings::measure(gpu)
+            .inspect_err(|e| log::warn!("the device's ceilings could not be measured: {e}"))
+            .ok();
+        console.say(profile::table(&times, ceilings.as_ref()));
+        if let Some(trace) = self.trace() {
+            let events = profile::chrome_trace(&times, &gpu.adapter().name);
+            write_atomically(trace, |file| serde_json::to_writer(file, &events).map_err(Into::into))?;
+            console.say(format!("trace: {}", trace.display()));
+        }
+        result["profile"] = profile::summary(&times, ceilings.as_ref());
+        Ok(())
     }
 }

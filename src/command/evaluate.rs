@@ -96,7 +96,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
     if folder.images.is_empty() {
         return Err(Error::Usage("--limit 0 leaves no image".into()));
     }
-    let gpu = Gpu::open(args.device.options())?;
+    let gpu = args.device.open(None)?;
     let start = Instant::now();
     let bar = console.progress(folder.images.len() * args.sigma.len());
     let mut scores = Vec::new();
@@ -123,7 +123,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         .iter()
         .map(|s| json!({ "image": s.name, "sigma": s.sigma, "psnr": s.psnr, "ssim": s.ssim, "iterations": s.iterations }))
         .collect();
-    console.result(&json!({
+    let mut result = json!({
         "model": model.name,
         "mean": means,
         "images": images,
@@ -134,7 +134,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         "adapter": gpu.adapter().name,
         "conventions": CONVENTIONS,
         "seconds": start.elapsed().as_secs_f64(),
-    }))
+    });
+    args.device.report(&gpu, &console, &mut result)?;
+    console.result(&result)
 }
 
 /// Means over the images. SSIM is left out if an image is too small to have one.

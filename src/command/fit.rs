@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use super::denoise::named_hash;
 use super::{Console, DeviceArgs};
 use crate::fit::{FitSettings, Fitted, Knots, fit_path};
-use crate::gpu::Gpu;
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::table::SampleTable;
 use crate::model::SplineModel;
@@ -146,7 +145,7 @@ pub fn fit(args: &FitArgs) -> Result<()> {
         max_knots: args.max_knots,
     };
 
-    let gpu = Gpu::open(args.device.options())?;
+    let gpu = args.device.open(Some(&record))?;
     let start = Instant::now();
     let fits = fit_path(&gpu, &samples, &settings, &lambdas)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -190,6 +189,7 @@ pub fn fit(args: &FitArgs) -> Result<()> {
     if summaries.len() > 1 {
         result["path"] = json!(summaries);
     }
+    args.device.report(&gpu, &console, &mut result)?;
     let mut run = RunRecord::new(
         "fit",
         &gpu,

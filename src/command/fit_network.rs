@@ -87,17 +87,19 @@ pub fn fit_network(args: &FitNetworkArgs) -> Result<()> {
         insert: args.insert,
         max_error: args.max_error,
     };
-    let gpu = Gpu::open(args.device.options())?;
+    let gpu = args.device.open(None)?;
     let mut runs = Vec::new();
     for &knots in &args.knots {
         runs.push(run(&console, &gpu, &experiment, knots)?);
     }
     console.say(table(&runs));
-    console.result(&json!({
+    let mut result = json!({
         "adapter": gpu.adapter(),
         "experiment": experiment,
         "runs": runs.iter().map(Run::json).collect::<Vec<_>>(),
-    }))
+    });
+    args.device.report(&gpu, &console, &mut result)?;
+    console.result(&result)
 }
 
 /// All networks with one kind of knots.

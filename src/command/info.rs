@@ -5,15 +5,20 @@ use serde_json::{Value, json};
 
 use super::denoise::load_model;
 use super::{Console, DeviceArgs};
+use crate::gpu::ceilings::Ceilings;
 use crate::gpu::{Gpu, list_adapters};
 use crate::io::noise;
 use crate::model::Ridge;
 use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::report::profile::ceiling_line;
 use crate::{Error, Result};
 
 /// Arguments of `reconstruct info`.
 #[derive(Args, Clone, Debug)]
 pub struct InfoArgs {
+    /// Measure what the device does at best: bytes copied and multiply-adds per second
+    #[arg(long)]
+    pub measure: bool,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -40,25 +45,32 @@ pub fn info(args: &InfoArgs) -> Result<()> {
         };
         console.say(format!("{adapter}{pci}; driver {}", adapter.driver));
     }
-    let gpu = Gpu::open(args.device.options())?;
+    let gpu = args.device.open(None)?;
     let limits = limits(&gpu);
     console.say(format!("in use: {}", gpu.adapter()));
     console.say(format!("limits: {limits}"));
     console.say(format!(
-        "features offered, none of them needed or used: {}",
+        "features offered, none of them needed, timestamp-query used by --profile: {}",
         gpu.adapter().features.join(", ")
     ));
     let error = self_test(&gpu)?;
     console.say(format!(
         "self-test: gradient of the built-in model against f64 on the host, relative error {error:.1e}"
     ));
-    console.result(&json!({
+    let ceilings = args.measure.then(|| Ceilings::measure(&gpu)).transpose()?;
+    if let Some(ceilings) = &ceilings {
+        console.say(ceiling_line(ceilings));
+    }
+    let mut result = json!({
         "adapters": adapters,
         "in_use": gpu.adapter(),
         "limits": limits,
         "self_test_relative_error": error,
         "seconds": gpu.timings(),
-    }))?;
+        "ceilings": ceilings,
+    });
+    args.device.report(&gpu, &console, &mut result)?;
+    console.result(&result)?;
     if error > SOUND {
         return Err(Error::DeviceLost(format!(
             "the self-test is off by {error:.1e}: this driver computes wrongly; update it or choose another adapter"

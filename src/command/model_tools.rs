@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Console, DeviceArgs};
 use crate::filters::norm;
-use crate::gpu::Gpu;
 use crate::io::atomic::check_writable;
 use crate::model::dct::{DctSettings, dct};
 use crate::model::{NormKind, import};
@@ -69,7 +68,7 @@ pub fn import_checkpoint(args: &ImportArgs) -> Result<()> {
         model.bank = model.bank.collapsed()?;
         model.name.push_str("-collapsed");
     }
-    let gpu = Gpu::open(args.device.options())?;
+    let gpu = args.device.open(None)?;
     let estimate = gram_norm(&gpu, &model, NORM_IMAGE, NORM_ITERATIONS)?;
     let bound = norm::upper_bound(&model.bank);
     // A certified bound is used where it is tight, which is the case for a single layer.
@@ -88,14 +87,16 @@ pub fn import_checkpoint(args: &ImportArgs) -> Result<()> {
         model.weak_convexity(),
         model.slope_bounds.1
     ));
-    console.result(&json!({
+    let mut result = json!({
         "output": args.output,
         "model": model.name,
         "channels": model.bank.channels(),
         "norm_squared_estimate": estimate,
         "norm_squared_upper_bound": bound,
         "slope_bounds": model.slope_bounds,
-    }))
+    });
+    args.device.report(&gpu, &console, &mut result)?;
+    console.result(&result)
 }
 
 /// Arguments of `train dct`.

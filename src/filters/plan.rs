@@ -1,6 +1,6 @@
 //! How a layer's arithmetic is cut into kernel launches, for a software driver and for a GPU.
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Work};
 
 /// What the convolution kernel is specialised for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +132,19 @@ impl ConvPlan {
         let stores = ACCESS * self.co as f64 * pixels;
         let per_pass = per_plane * self.planes as f64 + 2.0 * stores;
         per_pass * (self.passes * self.groups) as f64 / pixels
+    }
+
+    /// Work of one launch on one image: for every block of the plan that `rows` x `cols` pixels need, the windows of all
+    /// source planes; a store per pixel, and a load where it `adds`; the multiply-adds of all taps.
+    pub fn work(&self, size: usize, [rows, cols]: [usize; 2], adds: bool) -> Work {
+        let blocks = rows.div_ceil(self.rows) * cols.div_ceil(COLS);
+        let window = (self.rows + size - 1) * (COLS + size - 1);
+        let outputs = rows * cols * self.co;
+        let accesses = blocks * window * self.planes + outputs * if adds { 2 } else { 1 };
+        Work {
+            bytes: 4 * accesses as u64,
+            multiply_adds: (outputs * self.planes * size * size) as u64,
+        }
     }
 
     /// Elements that must follow the last value a stage may need, whatever its plan: invocations beyond the region read on

@@ -1,9 +1,11 @@
 //! A convolution layer on the device: kernel, weights and launches between two stacks of planes.
 
+use std::sync::Arc;
+
 use super::bank::ConvLayer;
 use super::plan::{COLS, ConvPlan};
 use super::weights::{PackedLayer, pack};
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder, Work};
 use crate::{Result, shader_struct};
 
 shader_struct! {
@@ -109,27 +111,28 @@ impl ConvStage {
         let kernel = gpu.kernel("conv", &plan.constants(shape.size))?;
         let launches = plan.passes * plan.groups;
         let mut params = Vec::with_capacity(tiles.len() * launches);
+        let mut work = Vec::with_capacity(tiles.len() * launches);
         for (source, region) in tiles {
             for pass in 0..plan.passes {
                 for group in 0..plan.groups {
                     params.push(launch_params(plan, source, region, pass, group));
+                    work.push(plan.work(shape.size, [region.rows as usize, region.cols as usize], pass > 0));
                 }
             }
         }
         let table = gpu.params(&params)?;
+        let work: Arc<[Work]> = work.into();
         let used = plan.weights_per_launch(shape.size);
         let launches = (0..launches)
             .map(|launch| {
                 let weights: Binding<'_> = weights.slice(first + launch * block, used).into();
-                kernel.bind(
-                    gpu,
-                    &[
-                        ("params", table.binding()),
-                        ("weights", weights),
-                        ("src", src.into()),
-                        ("dst", dst.into()),
-                    ],
-                )
+                let memory = [
+                    ("params", table.binding()),
+                    ("weights", weights),
+                    ("src", src.into()),
+                    ("dst", dst.into()),
+                ];
+                Ok(kernel.bind(gpu, &memory)?.with_work(Some(2), Arc::clone(&work)))
             })
             .collect::<Result<Vec<_>>>()?;
         let [tile_cols, tile_rows] = [plan.workgroup[0] * COLS, plan.workgroup[1] * plan.rows].map(|n| n as u32);

@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub struct Composed {
     /// The kernel's name.
     pub name: String,
+    /// The constants that it was specialised with.
+    pub constants: Vec<(String, u32)>,
     /// WGSL without any extension.
     pub text: String,
     /// For each line of `text`: file and 1-based line.
@@ -57,6 +59,7 @@ pub(crate) fn compose_text(name: &str, text: &str, consts: &[(&str, u32)]) -> Re
     let origin = lines.into_iter().map(|l| (l.file, l.number)).collect();
     Ok(Composed {
         name: name.to_owned(),
+        constants: consts.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect(),
         text,
         origin,
     })

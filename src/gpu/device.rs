@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use super::adapter::{self, AdapterChoice, AdapterSummary};
 use super::buffer::{Buffer, Charge, Slice};
 use super::compose::{compose, compose_text};
-use super::kernel::{Bound, Kernel};
+use super::faults::{Fault, Faults, lock};
+use super::kernel::{Bound, Kernel, Specialisation};
 use super::params::{ParamTable, ShaderStruct};
+use super::profile::{Profile, Profiler};
 use super::recorder::Recorder;
 use crate::{Error, Result};
 
@@ -25,6 +27,10 @@ pub struct GpuOptions {
     pub default_limits: bool,
     /// How long one wait for the device may take before it counts as hung.
     pub timeout: Duration,
+    /// Time every dispatch on the device, for [`Gpu::profile`]. An adapter without timestamps gives a warning and no times.
+    pub profile: bool,
+    /// Features to treat as absent, for testing what happens without them.
+    pub withheld: wgpu::Features,
 }
 
 impl Default for GpuOptions {
@@ -34,6 +40,8 @@ impl Default for GpuOptions {
             shader_checks: std::env::var("KNOTWORK_SHADER_CHECKS").is_ok_and(|v| !v.is_empty() && v != "0"),
             default_limits: false,
             timeout: Duration::from_secs(600),
+            profile: false,
+            withheld: wgpu::Features::empty(),
         }
     }
 }
@@ -46,55 +54,6 @@ pub struct Timings {
     /// Composing, reflecting and compiling kernels, first launches included.
     pub compile: f64,
 }
-
-/// Errors that arrive outside of any call: the first one wins and fails every later read.
-#[derive(Debug, Default)]
-struct Faults(Mutex<Option<Fault>>);
-
-#[derive(Debug)]
-enum Fault {
-    OutOfMemory(String),
-    Lost(String),
-    Defect(String),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Faults {
-    fn set(&self, fault: Fault) {
-        lock(&self.0).get_or_insert(fault);
-    }
-
-    fn check(&self) -> Result<()> {
-        match &*lock(&self.0) {
-            None => Ok(()),
-            Some(Fault::OutOfMemory(what)) => Err(Error::OutOfMemory(what.clone())),
-            Some(Fault::Lost(what)) => Err(Error::DeviceLost(what.clone())),
-            Some(Fault::Defect(what)) => Err(Error::Internal(what.clone())),
-        }
-    }
-}
-
-fn fault_of(error: wgpu::Error, label: &str) -> Fault {
-    let first_line = |text: String| {
-        text.lines()
-            .map(str::trim)
-            .filter(|l| !l.is_empty())
-            .collect::<Vec<_>>()
-            .join(": ")
-    };
-    match error {
-        wgpu::Error::OutOfMemory { .. } => Fault::OutOfMemory(format!("out of device memory ({label})")),
-        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
-            Fault::Defect(first_line(description))
-        }
-    }
-}
-
-/// A kernel's name and the constants it was specialised with.
-type Specialisation = (String, Vec<(String, u32)>);
 
 /// An open device. Everything the crate does on a GPU goes through one of these.
 pub struct Gpu {
@@ -110,6 +69,7 @@ pub struct Gpu {
     peak: AtomicU64,
     budget: Option<u64>,
     timings: Mutex<Timings>,
+    profiler: Option<Profiler>,
 }
 
 impl Gpu {
@@ -130,8 +90,16 @@ impl Gpu {
                 .max_storage_buffer_binding_size
                 .max(offered.max_storage_buffer_binding_size);
         }
+        let timestamps = wgpu::Features::TIMESTAMP_QUERY;
+        let offers_timestamps = adapter.features().difference(options.withheld).contains(timestamps);
+        let required_features = if options.profile && offers_timestamps {
+            timestamps
+        } else {
+            wgpu::Features::empty()
+        };
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("knotwork"),
+            required_features,
             required_limits: limits.clone(),
             ..Default::default()
         }))
@@ -142,7 +110,7 @@ impl Gpu {
         })?;
         let faults = Arc::new(Faults::default());
         let sink = Arc::clone(&faults);
-        device.on_uncaptured_error(Arc::new(move |e| sink.set(fault_of(e, "device"))));
+        device.on_uncaptured_error(Arc::new(move |e| sink.set(Fault::of(e, "device"))));
         let sink = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
@@ -156,12 +124,18 @@ impl Gpu {
         if summary.software {
             log::warn!("no GPU in use: {} is a software driver; expect CPU speed", summary.name);
         }
+        if options.profile && !offers_timestamps {
+            log::warn!(
+                "timings are not available on this adapter ({}): it has no timestamp queries; the run goes on without a profile",
+                summary.name
+            );
+        }
         let budget = summary.software.then(available_memory).flatten();
         let timings = Timings {
             open: start.elapsed().as_secs_f64(),
             compile: 0.0,
         };
-        Ok(Self {
+        let mut gpu = Self {
             device,
             queue,
             summary,
@@ -174,7 +148,12 @@ impl Gpu {
             peak: AtomicU64::new(0),
             budget,
             timings: Mutex::new(timings),
-        })
+            profiler: None,
+        };
+        if !required_features.is_empty() {
+            gpu.profiler = Some(Profiler::new(&gpu)?);
+        }
+        Ok(gpu)
     }
 
     /// The adapter in use.
@@ -210,12 +189,26 @@ impl Gpu {
         &self.queue
     }
 
+    pub(super) fn profiler(&self) -> Option<&Profiler> {
+        self.profiler.as_ref()
+    }
+
     pub(super) fn recording(&self, change: i64) {
         self.recording.fetch_add(change, Ordering::Relaxed);
     }
 
     pub(super) fn report(&self, defect: String) {
         self.faults.set(Fault::Defect(defect));
+    }
+
+    /// Waits for everything submitted and returns the times of all dispatches so far, those of [`Gpu::warm_up`] and
+    /// [`Gpu::record_untimed`] left out; `None` unless the device was opened with [`GpuOptions::profile`] on an adapter
+    /// that has timestamps.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`].
+    pub fn profile(&self) -> Result<Option<Profile>> {
+        self.profiler.as_ref().map(|p| p.profile(self)).transpose()
     }
 
     /// Runs device calls that return invalid objects instead of errors, and turns what they report into a value.
@@ -233,7 +226,7 @@ impl Gpu {
             None => Ok(made),
             Some(error) => {
                 let faults = Faults::default();
-                faults.set(fault_of(error, label));
+                faults.set(Fault::of(error, label));
                 faults.check().map(|()| made)
             }
         }
@@ -244,10 +237,10 @@ impl Gpu {
     /// # Errors
     /// [`Error::Internal`] for a defect in the shader, [`Error::OutOfMemory`] if the driver says so.
     pub fn kernel(&self, name: &str, consts: &[(&str, u32)]) -> Result<Arc<Kernel>> {
-        let key = (
-            name.to_owned(),
-            consts.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect(),
-        );
+        let key = Specialisation {
+            name: name.to_owned(),
+            constants: consts.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect(),
+        };
         if let Some(kernel) = lock(&self.kernels).get(&key) {
             return Ok(Arc::clone(kernel));
         }
@@ -280,7 +273,7 @@ impl Gpu {
     /// Whatever the launches raise.
     pub fn warm_up<'a>(&self, kernels: impl IntoIterator<Item = &'a Bound>) -> Result<()> {
         let start = Instant::now();
-        let mut recorder = self.record();
+        let mut recorder = self.record_untimed();
         for bound in kernels {
             recorder.dispatch(bound, [1, 1, 1], 0);
         }
@@ -302,7 +295,7 @@ impl Gpu {
         Ok(())
     }
 
-    fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
+    pub(super) fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
         let limit = self.limits.max_buffer_size;
         if bytes > limit {
             return Err(Error::OutOfMemory(format!(
@@ -426,7 +419,12 @@ impl Gpu {
 
     /// A new recorder.
     pub fn record(&self) -> Recorder<'_> {
-        Recorder::new(self)
+        Recorder::new(self, self.profiler.is_some())
+    }
+
+    /// A new recorder whose dispatches do not appear in a profile.
+    pub fn record_untimed(&self) -> Recorder<'_> {
+        Recorder::new(self, false)
     }
 
     /// Host-visible memory for `len` elements that a recorder can copy to again and again.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use naga::proc::{GlobalCtx, TypeResolution};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -9,6 +10,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use super::buffer::Slice;
 use super::compose::Composed;
 use super::device::Gpu;
+use super::work::{Work, WorkTable};
 use crate::{Error, Result};
 
 /// How a kernel uses a binding.
@@ -35,6 +37,8 @@ pub struct Reflected {
     pub kind: BindingKind,
     /// Size of the type, of one element for a runtime-sized array.
     pub min_bytes: u64,
+    /// Whether the kernel reads it and whether it writes it.
+    pub accesses: [bool; 2],
 }
 
 /// A binding given to [`Kernel::bind`].
@@ -59,10 +63,26 @@ impl<'a, T: Into<Slice<'a>>> From<T> for Binding<'a> {
     }
 }
 
+/// A kernel's name and the constants it was specialised with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Specialisation {
+    /// The kernel's name.
+    pub name: String,
+    /// Constants that replaced defaults, with their values.
+    pub constants: Vec<(String, u32)>,
+}
+
+impl std::fmt::Display for Specialisation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.name)?;
+        self.constants.iter().try_for_each(|(n, v)| write!(f, " {n}={v}"))
+    }
+}
+
 /// A compiled compute pipeline.
 #[derive(Debug)]
 pub struct Kernel {
-    name: String,
+    identity: Arc<Specialisation>,
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
     bindings: Vec<Reflected>,
@@ -78,7 +98,8 @@ pub struct Bound {
     pub(super) stride: Option<u32>,
     pub(super) entries: u32,
     pub(super) workgroup: [u32; 3],
-    pub(super) name: String,
+    pub(super) kernel: Arc<Specialisation>,
+    pub(super) work: Option<Arc<WorkTable>>,
 }
 
 /// Parses and validates a composed shader and lists the bindings that its entry point `main` uses.
@@ -135,6 +156,7 @@ pub fn reflect(composed: &Composed) -> Result<(naga::Module, ModuleInfo, Vec<Ref
             index: place.binding,
             kind,
             min_bytes,
+            accesses: [naga::valid::GlobalUse::READ, naga::valid::GlobalUse::WRITE].map(|u| uses[handle].contains(u)),
         });
     }
     bindings.sort_by_key(|b| b.index);
@@ -202,7 +224,10 @@ impl Kernel {
             (layout, pipeline)
         })?;
         Ok(Self {
-            name: name.to_owned(),
+            identity: Arc::new(Specialisation {
+                name: composed.name.clone(),
+                constants: composed.constants.clone(),
+            }),
             pipeline,
             layout,
             bindings,
@@ -216,12 +241,19 @@ impl Kernel {
         self.workgroup
     }
 
+    /// Bytes that the kernel moves per element of elementwise arrays of 4-byte values, named by their WGSL variables: 4 for
+    /// each that it reads and 4 for each that it writes.
+    pub fn element_bytes(&self, names: &[&str]) -> u64 {
+        let named = self.bindings.iter().filter(|b| names.contains(&b.name.as_str()));
+        4 * named.flat_map(|b| b.accesses).filter(|&a| a).count() as u64
+    }
+
     /// Joins the kernel with memory, by the names of its WGSL variables.
     ///
     /// # Errors
     /// [`Error::Internal`] naming the kernel and the missing, superfluous or too small binding.
     pub fn bind(&self, gpu: &Gpu, memory: &[(&str, Binding<'_>)]) -> Result<Bound> {
-        let fail = |why: String| Error::Internal(format!("kernel '{}': {why}", self.name));
+        let fail = |why: String| Error::Internal(format!("kernel '{}': {why}", self.identity.name));
         if let Some((extra, _)) = memory.iter().find(|(n, _)| self.bindings.iter().all(|b| b.name != *n)) {
             return Err(fail(format!("there is no binding '{extra}'")));
         }
@@ -270,9 +302,9 @@ impl Kernel {
                 }),
             });
         }
-        let group = gpu.scoped(&self.name, |device| {
+        let group = gpu.scoped(&self.identity.name, |device| {
             device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&self.name),
+                label: Some(&self.identity.name),
                 layout: &self.layout,
                 entries: &entries,
             })
@@ -283,12 +315,29 @@ impl Kernel {
             stride,
             entries: count,
             workgroup: self.workgroup,
-            name: self.name.clone(),
+            kernel: Arc::clone(&self.identity),
+            work: None,
         })
     }
 }
 
 impl Bound {
+    /// States the work of a launch, for profiles: that of parameter entry `e` is `entries[e]` times the number of
+    /// workgroups along `axis`, or just `entries[e]` without one.
+    #[must_use]
+    pub fn with_work(mut self, axis: Option<usize>, entries: impl Into<Arc<[Work]>>) -> Self {
+        self.work = Some(Arc::new(WorkTable {
+            axis,
+            entries: entries.into(),
+        }));
+        self
+    }
+
+    /// The work of a launch of `groups` workgroups with parameter entry `entry`, if it was stated.
+    pub fn work(&self, groups: [u32; 3], entry: usize) -> Option<Work> {
+        self.work.as_ref().and_then(|table| table.of(groups, entry))
+    }
+
     /// Workgroup counts that cover `size` invocations.
     pub fn groups(&self, size: [u32; 3]) -> [u32; 3] {
         std::array::from_fn(|i| size[i].div_ceil(self.workgroup[i]))

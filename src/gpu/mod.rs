@@ -6,18 +6,24 @@
 
 mod adapter;
 mod buffer;
+pub mod ceilings;
 mod compose;
 mod device;
+mod faults;
 mod kernel;
 mod params;
+mod profile;
 mod recorder;
 pub mod reduce;
 pub mod shaders;
+mod work;
 
 pub use adapter::{AdapterChoice, AdapterSummary, list_adapters};
 pub use buffer::{Buffer, Slice};
 pub use compose::{Composed, compose};
 pub use device::{Gpu, GpuOptions, Readback, Timings};
-pub use kernel::{Binding, BindingKind, Bound, Kernel, Reflected, reflect};
+pub use kernel::{Binding, BindingKind, Bound, Kernel, Reflected, Specialisation, reflect};
 pub use params::{ParamTable, ShaderStruct};
+pub use profile::{KernelTime, Launch, Profile};
 pub use recorder::Recorder;
+pub use work::Work;

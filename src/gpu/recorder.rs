@@ -3,26 +3,32 @@
 use super::buffer::Slice;
 use super::device::{Gpu, Readback};
 use super::kernel::Bound;
+use super::profile::Block;
 
 /// Dispatches are handed to the device in batches of this many, so that it never waits for the host to finish recording
 /// a long list and no single submission grows long enough for a driver's hang detection.
-const DISPATCHES_PER_SUBMIT: usize = 64;
+pub(super) const DISPATCHES_PER_SUBMIT: usize = 64;
 
-/// Collects dispatches and copies in order and submits them. Errors surface at the next read.
+/// Collects dispatches and copies in order and submits them. Errors surface at the next read. On a device that profiles,
+/// each dispatch is a pass of its own, with a timestamp before and behind it.
 pub struct Recorder<'g> {
     gpu: &'g Gpu,
     encoder: Option<wgpu::CommandEncoder>,
     pass: Option<wgpu::ComputePass<'static>>,
     pending: usize,
+    timed: bool,
+    times: Option<Block>,
 }
 
 impl<'g> Recorder<'g> {
-    pub(super) fn new(gpu: &'g Gpu) -> Self {
+    pub(super) fn new(gpu: &'g Gpu, timed: bool) -> Self {
         Self {
             gpu,
             encoder: None,
             pass: None,
             pending: 0,
+            timed,
+            times: None,
         }
     }
 
@@ -47,19 +53,13 @@ impl<'g> Recorder<'g> {
             // Both are defects of the caller; the next read reports them instead of stale results.
             self.gpu.report(format!(
                 "kernel '{}': {groups:?} groups or parameter entry {entry} out of range",
-                bound.name
+                bound.kernel.name
             ));
             return;
         }
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
-            None => self
-                .encoder()
-                .begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some("recorder"),
-                    timestamp_writes: None,
-                })
-                .forget_lifetime(),
+            None => self.begin_pass(bound, groups, entry),
         };
         pass.set_pipeline(&bound.pipeline);
         match bound.stride {
@@ -67,11 +67,31 @@ impl<'g> Recorder<'g> {
             None => pass.set_bind_group(0, &bound.group, &[]),
         }
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
-        self.pass = Some(pass);
+        // A pass with timestamps ends here.
+        self.pass = (!self.timed).then_some(pass);
         self.pending += 1;
         if self.pending >= DISPATCHES_PER_SUBMIT {
             self.submit();
         }
+    }
+
+    fn begin_pass(&mut self, bound: &Bound, groups: [u32; 3], entry: usize) -> wgpu::ComputePass<'static> {
+        let gpu = self.gpu;
+        let profiler = gpu.profiler().filter(|_| self.timed);
+        if let (Some(profiler), None) = (profiler, &self.times) {
+            self.times = profiler.reserve(gpu);
+        }
+        let times = self.times.as_mut();
+        let writes = profiler
+            .zip(times)
+            .map(|(profiler, block)| profiler.time(block, bound, groups, entry));
+        let label = if self.timed { &bound.kernel.name } else { "recorder" };
+        self.encoder()
+            .begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some(label),
+                timestamp_writes: writes,
+            })
+            .forget_lifetime()
     }
 
     /// Records a copy of `slice` to where the host will read it.
@@ -99,9 +119,16 @@ impl<'g> Recorder<'g> {
     pub fn submit(&mut self) {
         self.pass = None;
         self.pending = 0;
-        if let Some(encoder) = self.encoder.take() {
+        if let Some(mut encoder) = self.encoder.take() {
+            let times = self.gpu.profiler().zip(self.times.take());
+            if let Some((profiler, block)) = &times {
+                profiler.resolve(&mut encoder, block);
+            }
             self.gpu.queue().submit([encoder.finish()]);
             self.gpu.recording(-1);
+            if let Some((profiler, block)) = times {
+                profiler.submitted(block);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sums over images in a fixed order: the same bits on every run of one device.
 
-use super::{Bound, Buffer, Gpu, ParamTable, Recorder};
+use super::{Bound, Buffer, Gpu, ParamTable, Recorder, Work};
 use crate::{Result, shader_struct};
 
 shader_struct! {
@@ -59,7 +59,13 @@ impl Totals {
             ("totals", (&totals).into()),
         ];
         Ok(Self {
-            bound: kernel.bind(gpu, &memory)?,
+            bound: kernel.bind(gpu, &memory)?.with_work(
+                Some(0),
+                [Work {
+                    bytes: 16 * count as u64,
+                    multiply_adds: 0,
+                }],
+            ),
             totals,
         })
     }
@@ -107,7 +113,12 @@ impl InnerProduct {
             ("b", b.into()),
             ("partials", (&partials).into()),
         ];
-        let bound = gpu.kernel("inner_product", &[])?.bind(gpu, &memory)?;
+        let kernel = gpu.kernel("inner_product", &[])?;
+        let work = Work {
+            bytes: kernel.element_bytes(&["a", "b"]) * pixels as u64,
+            multiply_adds: 3 * pixels as u64,
+        };
+        let bound = kernel.bind(gpu, &memory)?.with_work(Some(1), [work]);
         let totals = Totals::new(gpu, &partials, images, groups)?;
         Ok(Self {
             bound,

@@ -27,6 +27,8 @@ pub const KERNELS: &[Source] = sources![
     "conv_weight_totals",
     "filter_centre",
     "inner_product",
+    "measure_copy",
+    "measure_fma",
     "network_backward",
     "network_forward",
     "network_loss",

@@ -5,7 +5,7 @@ use super::ridge::Ridge;
 use super::tiles::Tiling;
 use crate::filters::{ConvStage, ConvStyle, PackedBank};
 use crate::gpu::reduce::Totals;
-use crate::gpu::{Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Bound, Buffer, Gpu, Recorder, Work};
 use crate::spline::SplineBank;
 use crate::spline::device::{Activations, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
@@ -152,6 +152,9 @@ impl RidgeOnDevice {
             gpu.params(&params)?.binding(),
             &[("u", (&responses).into()), ("partials", (&partials).into())],
         )?;
+        // A workgroup per channel; what it stores does not count beside what it loads.
+        let work: Vec<Work> = params.iter().map(|p| p.walk.work(4) * channels as u64).collect();
+        let energy = energy.with_work(Some(1), work);
         let totals = Totals::new(gpu, &partials, images.slots, tiles * channels)?;
         let hessian = match direction {
             None => None,

@@ -2,7 +2,7 @@
 
 use super::tiles::Tiling;
 use crate::filters::{ConvLayer, ConvPlan, ConvStage, FilterBank, PackedBank, Region};
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder, Work};
 use crate::spline::device::{Activations, Pointwise};
 use crate::{Result, shader_struct};
 
@@ -19,6 +19,17 @@ shader_struct! {
         pub src_image_stride: u32,
         /// Padding.
         pub pad0: u32,
+    }
+}
+
+impl LoadParams {
+    /// A load per pixel of the image and a store per pixel of the frame.
+    fn work(&self) -> Work {
+        let pixels = |rows: u32, cols: u32| u64::from(rows) * u64::from(cols);
+        Work {
+            bytes: 4 * (pixels(self.dst.inside_rows, self.dst.inside_cols) + pixels(self.dst.rows, self.dst.cols)),
+            multiply_adds: 0,
+        }
     }
 }
 
@@ -116,15 +127,15 @@ impl Maker<'_> {
             groups.push([dst.cols.div_ceil(16), dst.rows.div_ceil(16)]);
         }
         let table = self.gpu.params(&params)?;
-        let bound = self.gpu.kernel("tile_load", &[])?.bind(
-            self.gpu,
-            &[
-                ("params", table.binding()),
-                ("active_images", self.active.into()),
-                ("src", source.into()),
-                ("dst", frame.into()),
-            ],
-        )?;
+        let memory = [
+            ("params", table.binding()),
+            ("active_images", self.active.into()),
+            ("src", source.into()),
+            ("dst", frame.into()),
+        ];
+        let work: Vec<Work> = params.iter().map(LoadParams::work).collect();
+        let kernel = self.gpu.kernel("tile_load", &[])?;
+        let bound = kernel.bind(self.gpu, &memory)?.with_work(Some(2), work);
         Ok(Load { bound, groups })
     }
 

@@ -1,9 +1,11 @@
-//! What a run leaves behind besides its result: metrics, figures, and a record of how it came about.
+//! What a run leaves behind besides its result: metrics, figures, a record of how it came about, and a profile of the
+//! device's time.
 
 mod certificate;
 mod filters;
 pub mod metrics;
 pub mod plot;
+pub mod profile;
 mod record;
 
 pub use certificate::certificate;

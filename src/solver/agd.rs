@@ -12,7 +12,7 @@
 use std::time::Instant;
 
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
-use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
+use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
 use crate::model::Ridge;
 use crate::model::device::{Images, RidgeOnDevice, RunOptions};
 use crate::{Error, Result, shader_struct};
@@ -190,17 +190,25 @@ impl<'g> Denoiser<'g> {
             accelerate: u32::from(settings.accelerate),
         }])?;
         let partials = gpu.buffer("step partials", slots * groups * 4)?;
-        let bind = |name: &str, memory: &[(&str, &Buffer)]| {
+        // Per image, besides the few sums: the arrays named, and `multiply_adds` per pixel.
+        let bind = |name: &str, multiply_adds: u64, arrays: &[&str], memory: &[(&str, &Buffer)]| -> Result<Bound> {
             let mut all = vec![
                 ("params", params.binding()),
                 ("active_images", (&buffers.active).into()),
                 ("states", (&buffers.states).into()),
             ];
             all.extend(memory.iter().map(|&(n, b)| (n, b.into())));
-            gpu.kernel(name, &[])?.bind(gpu, &all)
+            let kernel = gpu.kernel(name, &[])?;
+            let work = Work {
+                bytes: kernel.element_bytes(arrays) * pixels as u64,
+                multiply_adds: multiply_adds * pixels as u64,
+            };
+            Ok(kernel.bind(gpu, &all)?.with_work(Some(1), [work]))
         };
         let step = bind(
             "agd_step",
+            6,
+            &["y", "z", "gradient", "x", "x_old"],
             &[
                 ("y", &buffers.y),
                 ("z", &buffers.z),
@@ -210,9 +218,17 @@ impl<'g> Denoiser<'g> {
                 ("partials", &partials),
             ],
         )?;
-        let control = bind("agd_control", &[("partials", &partials)])?;
+        let control = bind("agd_control", 0, &[], &[("partials", &partials)])?.with_work(
+            Some(0),
+            [Work {
+                bytes: 16 * groups as u64,
+                multiply_adds: 0,
+            }],
+        );
         let extrapolate = bind(
             "agd_extrapolate",
+            1,
+            &["x", "x_old", "z"],
             &[("x", &buffers.x), ("x_old", &x_old), ("z", &buffers.z)],
         )?;
         let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;

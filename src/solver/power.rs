@@ -1,7 +1,7 @@
 //! Power iteration for the norm of a filter bank: an estimate from below, for comparison with the certified bound.
 
-use crate::gpu::Gpu;
 use crate::gpu::reduce::InnerProduct;
+use crate::gpu::{Gpu, Work};
 use crate::model::Ridge;
 use crate::model::device::{Images, RidgeOnDevice, RunOptions};
 use crate::{Result, shader_struct};
@@ -52,15 +52,18 @@ pub fn gram_norm(gpu: &Gpu, model: &Ridge, [height, width]: [usize; 2], iteratio
         row: across * 256,
         ..Default::default()
     }])?;
-    let normalise = gpu.kernel("normalise", &[])?.bind(
-        gpu,
-        &[
-            ("params", params.binding()),
-            ("totals", sums.totals().into()),
-            ("src", (&product).into()),
-            ("dst", (&vector).into()),
-        ],
-    )?;
+    let memory = [
+        ("params", params.binding()),
+        ("totals", sums.totals().into()),
+        ("src", (&product).into()),
+        ("dst", (&vector).into()),
+    ];
+    let kernel = gpu.kernel("normalise", &[])?;
+    let work = Work {
+        bytes: kernel.element_bytes(&["src", "dst"]) * pixels as u64,
+        multiply_adds: 0,
+    };
+    let normalise = kernel.bind(gpu, &memory)?.with_work(None, [work]);
     gpu.write(&vector, &start)?;
     let mut recorder = gpu.record();
     for _ in 0..iterations {

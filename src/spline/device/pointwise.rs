@@ -1,8 +1,10 @@
 //! Kernels that apply a bank's splines to responses, element by element.
 
+use std::sync::Arc;
+
 use super::TrainableBank;
 use crate::filters::Region;
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Binding, Bound, Buffer, Gpu, Kernel, Recorder, Work};
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
@@ -63,6 +65,14 @@ impl PointwiseParams {
         }
     }
 
+    /// Work of one plane for a kernel that moves `bytes` per position and does no more than compare: knots are few.
+    pub(crate) fn work(&self, bytes: u64) -> Work {
+        Work {
+            bytes: bytes * u64::from(self.region.rows) * u64::from(self.region.cols),
+            multiply_adds: 0,
+        }
+    }
+
     /// Workgroups of `walkers` invocations that cover the region of one plane.
     pub fn chunks(&self, walkers: u32) -> u32 {
         let positions = u64::from(self.region.rows) * u64::from(self.region.cols);
@@ -120,6 +130,11 @@ impl Activations<'_> {
         }
     }
 
+    /// A kernel specialised for these splines.
+    pub(crate) fn kernel(&self, gpu: &Gpu, name: &str, constants: &[(&'static str, u32)]) -> Result<Arc<Kernel>> {
+        gpu.kernel(name, &[&self.constants(), constants].concat())
+    }
+
     /// Joins a spline kernel with these splines and with `memory`.
     pub(crate) fn bind(
         &self,
@@ -135,8 +150,7 @@ impl Activations<'_> {
             ("channels", self.records.into()),
         ];
         all.extend_from_slice(memory);
-        let constants = [&self.constants(), constants].concat();
-        gpu.kernel(kernel, &constants)?.bind(gpu, &all)
+        self.kernel(gpu, kernel, constants)?.bind(gpu, &all)
     }
 }
 
@@ -170,7 +184,12 @@ impl Pointwise {
             .iter()
             .map(|&r| PointwiseParams::new(r, WALKERS, planes))
             .collect();
-        let bound = splines.bind(gpu, kernel, &[], gpu.params(&params)?.binding(), memory)?;
+        let names: Vec<&str> = memory.iter().map(|(name, _)| *name).collect();
+        let bytes = splines.kernel(gpu, kernel, &[])?.element_bytes(&names);
+        let work: Vec<Work> = params.iter().map(|p| p.work(bytes)).collect();
+        let bound = splines
+            .bind(gpu, kernel, &[], gpu.params(&params)?.binding(), memory)?
+            .with_work(Some(1), work);
         Ok(Self {
             bound,
             chunks: params.iter().map(|p| p.chunks(WALKERS)).collect(),
