@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench compare published clean
+.PHONY: help setup build demo test lint shader-tests bench compare published reduced clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -38,6 +38,9 @@ compare: build ## whole processes side by side with PyTorch; needs python3, benc
 
 published: build ## published models on twelve test images against PyTorch; needs KNOTWORK_SHARED and python3 with numpy, scikit-image
 	python3 benches/compare/set12.py
+
+reduced: build ## the published WCRR with 101 knots and after `train reduce`, on twelve images; needs the same as published
+	python3 benches/compare/reduced.py
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use common::{gpu, relative_l2};
 use knotwork::gpu::Buffer;
+use knotwork::io::image::Image;
+use knotwork::io::noise;
 use knotwork::model::device::{Images, RidgeOnDevice, RunOptions};
-use knotwork::model::{NormKind, Ridge, import};
+use knotwork::model::{KnotBudget, NormKind, Ridge, import};
+use knotwork::report::metrics;
 use knotwork::solver::{Denoiser, Settings, Stop};
 
 const MODELS: [&str; 2] = ["wcrr", "crr"];
@@ -186,5 +189,35 @@ fn converged_denoising_agrees_with_float64() {
             assert_eq!(outcome.stop, Stop::Converged);
             assert!(error <= 1e-4, "{error:.2e}");
         }
+    }
+}
+
+/// Default budget, a part of a test image: `make reduced` runs whole images.
+#[test]
+fn eight_knots_or_fewer_denoise_as_well_as_all() {
+    let Some(shared) = common::shared::shared("data") else {
+        return;
+    };
+    const SIDE: usize = 96;
+    let _turn = common::turn();
+    let image = Image::read(shared.join("set12/01.png")).unwrap();
+    let rows = image.planes.chunks_exact(image.width).skip(64).take(SIDE);
+    let clean: Vec<f32> = rows.flat_map(|row| row[64..64 + SIDE].to_vec()).collect();
+    let noise = noise::gaussian(1, 0, clean.len());
+    let noisy: Vec<f32> = clean.iter().zip(noise).map(|(c, n)| c + 25.0 / 255.0 * n).collect();
+    for name in MODELS {
+        let (model, _) = published(&shared, name);
+        let (reduced, _) = model.reduced(KnotBudget::default()).unwrap();
+        let knots = [&model, &reduced].map(|m| m.activations.iter().map(|f| f.len()).max().unwrap());
+        let psnr = [&model, &reduced].map(|m| {
+            let denoiser = Denoiser::new(gpu(), m, &run(25.0), Settings::default(), [SIDE; 2], 1).unwrap();
+            let outcome = denoiser.run(&[&noisy], |_, _, _| {}).unwrap().remove(0);
+            metrics::psnr(&outcome.image, &clean).unwrap()
+        });
+        println!("{name}: {knots:?} knots, {psnr:?} dB");
+        assert!(knots[0] == 101 && knots[1] <= 8, "{knots:?}");
+        // Far above the noisy image, so that both did denoise.
+        assert!(psnr[0] > metrics::psnr(&noisy, &clean).unwrap() + 5.0);
+        assert!((psnr[1] - psnr[0]).abs() < 0.005, "{psnr:?}");
     }
 }

@@ -31,6 +31,13 @@ def run(*arguments):
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout else None
 
 
+def noisy_pair(shared, sigma, image):
+    """A test image and the same with noise, both float32."""
+    clean = io.imread(shared / f"set12/{image:02}.png").astype(np.float32) / np.float32(255)
+    noise = np.random.default_rng(1000 * sigma + image).standard_normal(clean.shape)
+    return clean, clean + np.float32(sigma / 255) * noise.astype(np.float32)
+
+
 def numbers(text):
     return [int(part) for part in text.split(",")]
 
@@ -52,9 +59,7 @@ def main():
             for sigma in options.sigmas:
                 differences = []
                 for image in options.images:
-                    clean = io.imread(shared / f"set12/{image:02}.png").astype(np.float32) / np.float32(255)
-                    noise = np.random.default_rng(1000 * sigma + image).standard_normal(clean.shape)
-                    noisy = clean + np.float32(sigma / 255) * noise.astype(np.float32)
+                    clean, noisy = noisy_pair(shared, sigma, image)
                     np.save(folder / "clean.npy", clean)
                     np.save(folder / "noisy.npy", noisy)
                     got = run("reconstruct", "denoise", folder / "noisy.npy", "--clean", folder / "clean.npy",
