@@ -57,6 +57,7 @@ fn main() {
         height: SIDE,
         width: SIDE,
         zero_mean: true,
+        unit_norm: false,
         style: None,
     };
     let ridge = TrainableRidge::new(&gpu, &model(), batch).unwrap();

@@ -1,5 +1,5 @@
 // Second pass of the gradient with respect to a layer's filters:
-//   gradient[first + n] = sum over chunks of partials[chunk][n],  one chunk after the other.
+//   gradient[first + n] = sum over chunks of partials[chunk][n],  one chunk after the other, or += with accumulate.
 // One invocation per weight, because there are far more weights than chunks. partials: (chunk, o, i, ky, kx);
 // gradient: (layer, o, i, ky, kx).
 
@@ -7,7 +7,7 @@ struct WeightTotalsParams {
     weights: u32,  // of the layer
     chunks: u32,
     first: u32,    // index of the layer's first weight
-    pad0: u32,
+    accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: WeightTotalsParams;
@@ -21,6 +21,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         for (var chunk = 0u; chunk < params.chunks; chunk++) {
             sum += partials[chunk * params.weights + id.x];
         }
-        gradient[params.first + id.x] = sum;
+        let at = params.first + id.x;
+        if (params.accumulate != 0u) {
+            sum += gradient[at];
+        }
+        gradient[at] = sum;
     }
 }

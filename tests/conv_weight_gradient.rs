@@ -134,7 +134,7 @@ impl Case {
         let run = || -> Vec<f32> {
             gpu().write(&result, &guarded).unwrap();
             let mut recorder = gpu().record();
-            gradient.record(&mut recorder);
+            gradient.record(&mut recorder, false);
             recorder.submit();
             gpu().read(&result).unwrap()
         };

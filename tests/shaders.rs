@@ -14,7 +14,7 @@ use knotwork::network::{AdamClock, AdamParams, LayerParams, LossParams, MatrixPa
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
-use knotwork::train::{CentreParams, ScalingParams};
+use knotwork::train::{CentreParams, FilterNormParams, FilterPeak, ScalingParams};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
@@ -193,6 +193,9 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<WeightGradientParams>("conv_weight_gradient"),
         mismatches::<WeightTotalsParams>("conv_weight_totals"),
         mismatches::<CentreParams>("filter_centre"),
+        mismatches::<FilterNormParams>("filter_spectrum"),
+        mismatches::<FilterPeak>("filter_peak"),
+        mismatches::<FilterPeak>("filter_pull"),
         mismatches::<ScalingParams>("scaling_records"),
         mismatches::<ScalingParams>("scaling_gradient"),
         mismatches::<LoadParams>("tile_load"),

@@ -61,6 +61,7 @@ fn batch(patches: usize, [height, width]: [usize; 2], zero_mean: bool) -> Batch 
         height,
         width,
         zero_mean,
+        unit_norm: false,
         style: None,
     }
 }

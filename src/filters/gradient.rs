@@ -52,8 +52,8 @@ shader_struct! {
         pub chunks: u32,
         /// Index of the layer's first weight in the gradient.
         pub first: u32,
-        /// Padding.
-        pub pad0: u32,
+        /// 1 to add to the gradient.
+        pub accumulate: u32,
     }
 }
 
@@ -207,12 +207,12 @@ impl WeightGradient {
             kernel.bind(gpu, &memory)
         });
         let sums = sums.collect::<Result<Vec<_>>>()?;
-        let params = gpu.params(&[WeightTotalsParams {
+        let params = gpu.params(&[0, 1].map(|accumulate| WeightTotalsParams {
             weights: weights as u32,
             chunks: (pairs.len() * cut.chunks) as u32,
             first: first as u32,
-            pad0: 0,
-        }])?;
+            accumulate,
+        }))?;
         let memory = [
             ("params", params.binding()),
             ("partials", (&partials).into()),
@@ -227,12 +227,12 @@ impl WeightGradient {
         })
     }
 
-    /// Records the gradient, which replaces what was there.
-    pub fn record(&self, recorder: &mut Recorder<'_>) {
+    /// Records the gradient, which replaces what was there or, with `accumulate`, is added to it.
+    pub fn record(&self, recorder: &mut Recorder<'_>, accumulate: bool) {
         for sums in &self.sums {
             recorder.dispatch(sums, self.groups, 0);
         }
-        recorder.dispatch(&self.totals, self.total_groups, 0);
+        recorder.dispatch(&self.totals, self.total_groups, usize::from(accumulate));
     }
 
     /// For [`Gpu::warm_up`].

@@ -10,7 +10,7 @@ use nalgebra::{Complex, DMatrix};
 use super::bank::{ConvLayer, FilterBank};
 
 /// Grid points per axis for a single layer, and for the matrix-valued symbols of several layers.
-const SCALAR_GRID: usize = 1024;
+pub(crate) const GRID: usize = 1024;
 const MATRIX_GRID: usize = 96;
 
 /// Covers the rounding of the f64 evaluation itself, which is near 1e-13.
@@ -38,7 +38,7 @@ pub fn upper_bound(bank: &FilterBank) -> f64 {
 }
 
 /// What the maximum over `points` equispaced points must be divided by, for degree `degree` in both variables.
-fn grid_factor(degree: usize, points: usize) -> f64 {
+pub(crate) fn grid_factor(degree: usize, points: usize) -> f64 {
     (std::f64::consts::PI * degree as f64 / points as f64).cos().powi(2)
 }
 
@@ -54,17 +54,16 @@ fn scalar_bound(layer: &ConvLayer) -> f64 {
             correlation[at(y1 as i64 - y0 as i64) * side + at(x1 as i64 - x0 as i64)] += product;
         }
     }
-    let angle =
-        |index: usize, lag: usize| std::f64::consts::TAU * ((index * lag) % SCALAR_GRID) as f64 / SCALAR_GRID as f64;
-    let table: Vec<(f64, f64)> = (0..SCALAR_GRID).map(|i| angle(i, 1).sin_cos()).collect();
+    let angle = |index: usize, lag: usize| std::f64::consts::TAU * ((index * lag) % GRID) as f64 / GRID as f64;
+    let table: Vec<(f64, f64)> = (0..GRID).map(|i| angle(i, 1).sin_cos()).collect();
     let wave = |index: usize, lag: i64| {
-        let (sin, cos) = table[(index as i64 * lag).rem_euclid(SCALAR_GRID as i64) as usize];
+        let (sin, cos) = table[(index as i64 * lag).rem_euclid(GRID as i64) as usize];
         Complex::new(cos, sin)
     };
     let lags = -(reach as i64)..=reach as i64;
     let mut largest: f64 = 0.0;
     // The symbol is even: half of the rows is enough.
-    for row in 0..=SCALAR_GRID / 2 {
+    for row in 0..=GRID / 2 {
         let columns: Vec<Complex<f64>> = lags
             .clone()
             .map(|x| {
@@ -73,12 +72,12 @@ fn scalar_bound(layer: &ConvLayer) -> f64 {
                     .sum()
             })
             .collect();
-        for col in 0..SCALAR_GRID {
+        for col in 0..GRID {
             let value: Complex<f64> = lags.clone().zip(&columns).map(|(x, c)| wave(col, x) * c).sum();
             largest = largest.max(value.re);
         }
     }
-    largest / grid_factor(reach, SCALAR_GRID)
+    largest / grid_factor(reach, GRID)
 }
 
 fn tap_pairs(size: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {

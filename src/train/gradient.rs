@@ -1,6 +1,7 @@
 //! The derivative of `<q, grad R(x; theta)>` with respect to all parameters.
 
 use super::TrainableRidge;
+use super::filter_norm::FilterPull;
 use crate::Result;
 use crate::filters::{ConvStage, GradientPair, WeightGradient, WeightGradientPlan};
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
@@ -29,6 +30,7 @@ pub struct ParameterGradient {
     activation: Pointwise,
     /// From the last layer to the first: its gradient, and the adjoints of `a` and `b` through it where a layer precedes.
     layers: Vec<(WeightGradient, Option<[ConvStage; 2]>)>,
+    pull: Option<FilterPull>,
     centre: Option<Bound>,
     centre_groups: [u32; 3],
     weights: Buffer,
@@ -99,6 +101,7 @@ impl TrainableRidge {
             factor: make.pointwise(&splines, "spline_hessian", &[("u", u.into()), ("v", v.into())])?,
             activation: make.pointwise(&splines, "spline_activation", &[("u", u.into())])?,
             layers,
+            pull: self.pull(gpu, &weights)?,
             centre_groups: self.centring_groups(),
             centre,
             weights,
@@ -110,19 +113,34 @@ impl TrainableRidge {
 impl ParameterGradient {
     /// Records the gradients, which replace what was there.
     pub fn record(&self, recorder: &mut Recorder<'_>) {
+        self.record_sums(recorder, false);
+        self.record_pull(recorder);
+    }
+
+    /// Records the sums over the patches, which replace those that were there or, with `accumulate`, are added to them:
+    /// parameters that were used at several points. Behind the last, [`Self::record_pull`] must follow.
+    pub fn record_sums(&self, recorder: &mut Recorder<'_>, accumulate: bool) {
         self.point.record(recorder, 0, self.slots);
         self.direction.record(recorder, 0, self.slots);
-        self.bank.record(recorder, 0, false);
-        recorder.dispatch(&self.logs, self.log_groups, 0);
-        self.scalings.record(recorder, 0, false);
+        self.bank.record(recorder, 0, accumulate);
         // b replaces v while u is still there, then a replaces u.
         self.factor.record(recorder, 0, self.slots);
         self.activation.record(recorder, 0, self.slots);
         for (gradient, adjoints) in &self.layers {
-            gradient.record(recorder);
+            gradient.record(recorder, accumulate);
             for stage in adjoints.iter().flatten() {
                 stage.record(recorder, 0, self.slots);
             }
+        }
+    }
+
+    /// Records how the sums become gradients with respect to the parameters: through the scalings' logarithms, and through
+    /// norm and mean of the filters.
+    pub fn record_pull(&self, recorder: &mut Recorder<'_>) {
+        recorder.dispatch(&self.logs, self.log_groups, 0);
+        self.scalings.record(recorder, 0, false);
+        if let Some(pull) = &self.pull {
+            pull.record(recorder);
         }
         if let Some(centre) = &self.centre {
             recorder.dispatch(centre, self.centre_groups, 0);

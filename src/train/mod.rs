@@ -9,10 +9,12 @@
 //! (`grad R`, for the solver that finds `x*`), [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`) and
 //! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters).
 
+mod filter_norm;
 mod gradient;
 mod passes;
 mod ridge;
 
+pub use filter_norm::{FilterNormParams, FilterPeak};
 pub use gradient::ParameterGradient;
 pub use passes::{GradientPass, HessianPass};
 pub use ridge::{Batch, CentreParams, ScalingParams, TrainableRidge};

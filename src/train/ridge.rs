@@ -1,5 +1,6 @@
 //! The ridge regularizer with parameters that change on the device.
 
+use super::filter_norm::{FilterNorm, FilterPull};
 use crate::filters::{ConvLayer, ConvStyle, FilterBank, PackedBank, Region, norm};
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
 use crate::model::passes::Maker;
@@ -47,6 +48,8 @@ pub struct Batch {
     pub width: usize,
     /// Whether the filters of the first layer are used without their mean, so that `R` does not see constants.
     pub zero_mean: bool,
+    /// Whether the filters are used divided by the certified bound of their norm; wants a bank of one layer.
+    pub unit_norm: bool,
     /// How convolutions are cut; `None` chooses by adapter.
     pub style: Option<ConvStyle>,
 }
@@ -55,13 +58,13 @@ pub struct Batch {
 /// the device:
 ///
 /// * [`Self::weights`]: the filters of all layers, (layer, output, input, row, column); the first layer's count without their
-///   mean if the batch says so;
+///   mean, and all of them divided by their norm, if the batch says so;
 /// * [`Self::activations`]: the nodal values of `phi_c`, one spline per channel or one for all;
 /// * [`Self::scalings`]: the nodal values of `s_c` in `alpha_c(sigma) = exp(s_c(sigma)) / (sigma + epsilon)`.
 ///
 /// Passes read what [`Self::record_refresh`] derives from the parameters and from the noise levels: it must follow every
 /// change of either. Knots stay where they are. Slope bounds are the trainer's to keep
-/// ([`crate::spline::device::SlopeClip`]), and so is the norm of the filters.
+/// ([`crate::spline::device::SlopeClip`]), and so is the norm of the filters unless the batch asks for it.
 #[derive(Debug)]
 pub struct TrainableRidge {
     model: Ridge,
@@ -72,6 +75,7 @@ pub struct TrainableRidge {
     effective: Buffer,
     packed: PackedBank,
     centre: Option<Bound>,
+    norm: Option<FilterNorm>,
     pack: Bound,
     activations: TrainableBank,
     scalings: TrainableBank,
@@ -154,6 +158,7 @@ impl TrainableRidge {
         let planes = [planes()?, planes()?];
         let mut this = Self {
             centre: None,
+            norm: None,
             model: model.clone(),
             batch,
             style,
@@ -172,6 +177,9 @@ impl TrainableRidge {
         };
         if batch.zero_mean {
             this.centre = Some(this.centring(gpu, &this.effective)?);
+        }
+        if batch.unit_norm {
+            this.norm = Some(FilterNorm::new(gpu, bank, &this.effective)?);
         }
         let mut recorder = gpu.record();
         this.record_refresh(&mut recorder);
@@ -241,6 +249,9 @@ impl TrainableRidge {
         recorder.copy(self.weights.all(), self.effective.all());
         if let Some(centre) = &self.centre {
             recorder.dispatch(centre, self.centring_groups(), 0);
+        }
+        if let Some(norm) = &self.norm {
+            norm.record(recorder);
         }
         let packed = self.packed.sources().len() as u32;
         recorder.dispatch(&self.pack, self.pack.groups([packed, 1, 1]), 0);
@@ -323,6 +334,13 @@ impl TrainableRidge {
         }])?;
         let memory = [("params", params.binding()), ("weights", weights.into())];
         gpu.kernel("filter_centre", &[])?.bind(gpu, &memory)
+    }
+
+    /// What takes a gradient with respect to the filters as they are used to one with respect to [`Self::weights`], but for
+    /// their means, in place.
+    pub(super) fn pull(&self, gpu: &Gpu, gradient: &Buffer) -> Result<Option<FilterPull>> {
+        let pull = |norm: &FilterNorm| norm.pull(gpu, &self.effective, gradient);
+        self.norm.as_ref().map(pull).transpose()
     }
 
     /// Workgroups of [`Self::centring`].
