@@ -69,8 +69,11 @@ fn main() {
     let hessian = ridge.hessian(&gpu, &x, &q, &out).unwrap();
     let parameters = ridge.parameter_gradient(&gpu, &x, &q).unwrap();
     let cases: [Case<'_>; 4] = [
-        ("grad R", Box::new(|r| gradient.record(r))),
-        ("product with the Hessian", Box::new(|r| hessian.record_product(r))),
+        ("grad R", Box::new(|r| gradient.record(r, PATCHES as u32))),
+        (
+            "product with the Hessian",
+            Box::new(|r| hessian.record_product(r, PATCHES as u32)),
+        ),
         ("parameter gradient", Box::new(|r| parameters.record(r))),
         ("refresh", Box::new(|r| ridge.record_refresh(r))),
     ];

@@ -1,4 +1,4 @@
-// Adam, part 2 of 2, elementwise:
+// Adam, part 2 of 2, elementwise, with g the gradient times the clock's factor:
 //   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2
 //   x -= rate learning_rate (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + epsilon)
 // One invocation per parameter of the group that `params` names. moments: (parameter) of (m, v).
@@ -16,7 +16,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let at = params.first + id.x;
-    let g = gradients[at];
+    let g = clock.factor * gradients[at];
     let beta = vec2<f32>(params.beta1, params.beta2);
     let moment = beta * moments[at] + (1.0 - beta) * vec2<f32>(g, g * g);
     moments[at] = moment;

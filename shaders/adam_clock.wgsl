@@ -1,6 +1,6 @@
 // Adam, part 1 of 2: counts the step on the device, so that many steps can be recorded without writing in between.
 //   step += 1,  decay_i *= beta_i,  rate = min(1, (steps - step + 1) / (steps - hold))
-// One invocation. clock: one AdamClock, {0, 0, 1, 1} before the first step.
+// One invocation. clock: one AdamClock, {0, 0, 1, 1, 1} before the first step.
 #import adam
 
 @group(0) @binding(0) var<uniform> params: AdamParams;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{EPS, assert_close, gpu, poison, poisoned, turn, values};
-use knotwork::network::{Adam, AdamSettings};
+use knotwork::train::{Adam, AdamClock, AdamSettings};
 
 const SETTINGS: AdamSettings = AdamSettings {
     beta1: 0.9,
@@ -83,6 +83,43 @@ fn steps_follow_the_formula_and_stay_in_their_groups() {
     assert!((0..len).all(|n| inside(n).is_some() || poisoned(got[n])));
     let bits = |v: Vec<f32>| v.into_iter().map(f32::to_bits).collect::<Vec<_>>();
     assert_eq!(bits(got), bits(run()));
+}
+
+#[test]
+fn the_host_can_keep_the_clock_and_clip() {
+    let _turn = turn();
+    // Gradients times `gain`, clipped by `factor`; without one the device keeps the clock.
+    let run = |gain: f32, factor: Option<f32>| -> Vec<u32> {
+        let parameters = gpu().upload("parameters", &values(1, 70)).unwrap();
+        let gradient = gpu().buffer("gradients", 70).unwrap();
+        let adam = Adam::new(gpu(), &SETTINGS, &[(0, 70, 0.1)], &parameters, &gradient).unwrap();
+        let mut clock = AdamClock::start();
+        for step in 0..4 {
+            let g: Vec<f32> = values(10 + step, 70).iter().map(|v| gain * v).collect();
+            gpu().write(&gradient, &g).unwrap();
+            if let Some(factor) = factor {
+                clock = clock.next(&SETTINGS, 1.0, factor);
+                adam.set_clock(gpu(), &clock).unwrap();
+            }
+            let mut recorder = gpu().record();
+            match factor {
+                Some(_) => adam.record_moves(&mut recorder),
+                None => adam.record(&mut recorder),
+            }
+            recorder.submit();
+        }
+        gpu()
+            .read::<f32>(&parameters)
+            .unwrap()
+            .iter()
+            .map(|v| v.to_bits())
+            .collect()
+    };
+    let device = run(1.0, None);
+    assert_eq!(run(1.0, Some(1.0)), device);
+    // Powers of 2 are exact; a constant factor would cancel but for epsilon.
+    assert_eq!(run(8.0, Some(0.125)), device);
+    assert_ne!(run(1.0, Some(0.125)), device);
 }
 
 #[test]

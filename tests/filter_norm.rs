@@ -146,7 +146,7 @@ fn the_gradient_goes_through_the_norm() {
         };
         let largest = got.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
         let mut checked = 0;
-        for n in 0..got.len() {
+        for (n, &got) in got.iter().enumerate() {
             let at = |step: f32| {
                 let mut moved = raw.clone();
                 moved.weights[n] += step;
@@ -155,8 +155,8 @@ fn the_gradient_goes_through_the_norm() {
             let ((low, from), (high, to)) = (at(-1e-3), at(1e-3));
             let quotient = (patches.value(&high) - patches.value(&low)) / (to - from);
             let allowed = patches.crossed(&low, &high) / (to - from) + 2e-3 * f64::from(largest);
-            let error = (f64::from(got[n]) - quotient).abs();
-            assert!(error < allowed, "{n}: {} against {quotient}, allowed {allowed}", got[n]);
+            let error = (f64::from(got) - quotient).abs();
+            assert!(error < allowed, "{n}: {got} against {quotient}, allowed {allowed}");
             checked += usize::from(allowed < 0.03 * f64::from(largest));
         }
         assert!(checked > got.len() / 2, "only {checked} of {} say anything", got.len());

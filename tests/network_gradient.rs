@@ -6,8 +6,9 @@ mod common;
 mod reference;
 
 use common::{EPS, assert_close, gpu, turn, values};
-use knotwork::network::{AdamSettings, Architecture, Ensemble, EnsembleSettings, LearningRates, Member, State};
+use knotwork::network::{Architecture, Ensemble, EnsembleSettings, LearningRates, Member, State};
 use knotwork::spline::{SlopeBounds, Spline};
+use knotwork::train::AdamSettings;
 use reference::models::spline;
 use reference::network::{Parameters, Use};
 

@@ -7,10 +7,11 @@ use common::{EPS, gpu, turn};
 use knotwork::network::adapt::adapt;
 use knotwork::network::targets::Target;
 use knotwork::network::{
-    AdamSettings, Adaptation, Architecture, Ensemble, EnsembleSettings, Experiment, Knots, LearningRates, Member,
-    Schedule, Shape, State, train,
+    Adaptation, Architecture, Ensemble, EnsembleSettings, Experiment, Knots, LearningRates, Member, Schedule, Shape,
+    State, train,
 };
 use knotwork::spline::{SlopeBounds, Spline, clip_slopes};
+use knotwork::train::AdamSettings;
 
 const SAMPLES: usize = 96;
 

@@ -10,11 +10,14 @@ use knotwork::gpu::ceilings::FmaParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams};
-use knotwork::network::{AdamClock, AdamParams, LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
+use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
 use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
-use knotwork::train::{CentreParams, FilterNormParams, FilterPeak, ScalingParams};
+use knotwork::train::{
+    AdamClock, AdamParams, CentreParams, CgState, Entry, FilterNormParams, FilterPeak, GroupParams, ScalingParams,
+    TrainingParams, ValuesParams,
+};
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
@@ -193,6 +196,15 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<WeightGradientParams>("conv_weight_gradient"),
         mismatches::<WeightTotalsParams>("conv_weight_totals"),
         mismatches::<CentreParams>("filter_centre"),
+        mismatches::<TrainingParams>("training_loss"),
+        mismatches::<TrainingParams>("cg_step"),
+        mismatches::<CgState>("cg_step"),
+        mismatches::<ValuesParams>("values_targets"),
+        mismatches::<ValuesParams>("values_moments"),
+        mismatches::<ValuesParams>("values_accept"),
+        mismatches::<Entry>("values_targets"),
+        mismatches::<AdamClock>("values_targets"),
+        mismatches::<GroupParams>("group_norms"),
         mismatches::<FilterNormParams>("filter_spectrum"),
         mismatches::<FilterPeak>("filter_peak"),
         mismatches::<FilterPeak>("filter_pull"),

@@ -202,13 +202,17 @@ fn gradient_and_hessian_of_every_patch_agree_with_float64() {
             let ridge = prepare(&model, &bench, false);
             let gradient = ridge.gradient(gpu(), &bench.x, &bench.out).unwrap();
             let hessian = ridge.hessian(gpu(), &bench.x, &bench.q, &bench.out).unwrap();
-            let gradients = bench.result(|r| gradient.record(r));
+            let count = sigmas.len() as u32;
+            let gradients = bench.result(|r| gradient.record(r, count));
             let products = bench.result(|r| {
-                hessian.record_point(r);
-                hessian.record_product(r);
+                hessian.record_point(r, count);
+                hessian.record_product(r, count);
             });
             // A second product rests on the same point.
-            assert_eq!(bits(&products), bits(&bench.result(|r| hessian.record_product(r))));
+            assert_eq!(
+                bits(&products),
+                bits(&bench.result(|r| hessian.record_product(r, count)))
+            );
             let used = used(&ridge, &model);
             let pixels = size[0] * size[1];
             for p in 0..sigmas.len() {

@@ -5,6 +5,10 @@ struct AdamClock {
     rate: f32,         // factor of the learning rates in this step
     decay1: f32,       // beta1^step
     decay2: f32,       // beta2^step
+    factor: f32,       // what gradients are multiplied by
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 struct AdamParams {

@@ -1,6 +1,5 @@
 //! An ensemble on the device: one training step is a fixed list of launches that serve all members.
 
-use super::adam::{Adam, AdamSettings};
 use super::architecture::{Architecture, Layout};
 use super::batch::Batch;
 use super::derived::Derived;
@@ -10,6 +9,7 @@ use super::state::{State, finite};
 use super::trained::Network;
 use crate::gpu::{Gpu, Recorder};
 use crate::spline::{SlopeBounds, Spline};
+use crate::train::{Adam, AdamSettings};
 use crate::{Error, Result};
 
 /// Learning rates of the three groups of parameters (method.md 1.4).

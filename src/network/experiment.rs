@@ -4,7 +4,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::adam::AdamSettings;
 use super::adapt::{Adaptation, AdaptationEvent};
 use super::architecture::Architecture;
 use super::ensemble::{Ensemble, EnsembleSettings, LearningRates};
@@ -14,6 +13,7 @@ use super::train::{Progress, Schedule, train};
 use super::trained::Network;
 use crate::gpu::Gpu;
 use crate::spline::SlopeBounds;
+use crate::train::AdamSettings;
 use crate::{Error, Result};
 
 /// Units per layer.

@@ -9,7 +9,6 @@
 //! [`mod@train`] runs the schedule, [`trained`] is the result with its certificate, [`targets`] the functions of the published
 //! comparison and [`experiment`] that comparison.
 
-pub mod adam;
 pub mod adapt;
 pub mod architecture;
 mod batch;
@@ -24,7 +23,6 @@ pub mod targets;
 pub mod train;
 pub mod trained;
 
-pub use adam::{Adam, AdamClock, AdamParams, AdamSettings};
 pub use adapt::{Adaptation, AdaptationEvent};
 pub use architecture::{Architecture, Layout};
 pub use ensemble::{Ensemble, EnsembleSettings, LearningRates};

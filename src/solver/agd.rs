@@ -11,58 +11,12 @@
 
 use std::time::Instant;
 
+use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
-use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
+use crate::gpu::{Buffer, Gpu, Readback, Recorder};
 use crate::model::Ridge;
 use crate::model::device::{Images, RidgeOnDevice, RunOptions};
-use crate::{Error, Result, shader_struct};
-
-shader_struct! {
-    /// Parameters of the `agd_*` kernels (`shaders/lib/agd.wgsl`).
-    pub struct AgdParams {
-        /// Pixels per image.
-        pub pixels: u32,
-        /// Workgroups per image in pixel-wise kernels.
-        pub groups: u32,
-        /// Weight of the regularizer.
-        pub lambda: f32,
-        /// Gradient step.
-        pub step: f32,
-        /// Lower end of the box.
-        pub low: f32,
-        /// Upper end of the box.
-        pub high: f32,
-        /// Stop at this relative change.
-        pub tolerance: f32,
-        /// 0 for the plain proximal gradient.
-        pub accelerate: u32,
-    }
-}
-
-shader_struct! {
-    /// State of one image (`shaders/lib/agd.wgsl`).
-    pub struct AgdState {
-        /// Momentum sequence.
-        pub t: f32,
-        /// Weight of the next extrapolation.
-        pub beta: f32,
-        /// Last relative change.
-        pub change: f32,
-        /// Iterations done.
-        pub iterations: u32,
-        /// 0 running, 1 converged, 2 not finite.
-        pub status: u32,
-        /// Restarts done.
-        pub restarts: u32,
-        /// Padding.
-        pub pad0: u32,
-        /// Padding.
-        pub pad1: u32,
-    }
-}
-
-const RUNNING: u32 = 0;
-const NOT_FINITE: u32 = 2;
+use crate::{Error, Result};
 
 /// How to denoise.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,9 +79,7 @@ pub struct Denoiser<'g> {
     pixels: usize,
     model: RidgeOnDevice,
     buffers: Buffers,
-    step: Bound,
-    control: Bound,
-    extrapolate: Bound,
+    kernels: AgdKernels,
     distance: InnerProduct,
     state_readback: Readback,
     settings: Settings,
@@ -139,6 +91,19 @@ struct Buffers {
     z: Buffer,
     active: Buffer,
     states: Buffer,
+}
+
+impl Buffers {
+    fn iterates<'b>(&'b self, gradient: &'b Buffer) -> Iterates<'b> {
+        Iterates {
+            x: &self.x,
+            y: &self.y,
+            z: &self.z,
+            gradient,
+            active: &self.active,
+            states: &self.states,
+        }
+    }
 }
 
 /// One submission should keep the device busy for about this long: short enough to notice convergence early, long enough
@@ -168,7 +133,7 @@ impl<'g> Denoiser<'g> {
             active: gpu.buffer("active", slots)?,
             states: gpu.buffer("states", slots * size_of::<AgdState>() / 4)?,
         };
-        let (x_old, gradient) = (plane("x_old")?, plane("gradient")?);
+        let gradient = plane("gradient")?;
         let images = Images {
             height,
             width,
@@ -177,62 +142,20 @@ impl<'g> Denoiser<'g> {
             slots,
         };
         let on_device = RidgeOnDevice::new(gpu, model, options, &images, &gradient, None)?;
-        let groups = pixels.div_ceil(VALUES_PER_GROUP);
         let (low, high) = settings.limits.unwrap_or((-f32::MAX, f32::MAX));
-        let params = gpu.params(&[AgdParams {
+        let params = AgdParams {
             pixels: pixels as u32,
-            groups: groups as u32,
+            groups: pixels.div_ceil(VALUES_PER_GROUP) as u32,
             lambda: settings.lambda as f32,
             step: (1.0 / (1.0 + settings.lambda * model.gradient_lipschitz())) as f32,
             low,
             high,
             tolerance: settings.tolerance as f32,
             accelerate: u32::from(settings.accelerate),
-        }])?;
-        let partials = gpu.buffer("step partials", slots * groups * 4)?;
-        // Per image, besides the few sums: the arrays named, and `multiply_adds` per pixel.
-        let bind = |name: &str, multiply_adds: u64, arrays: &[&str], memory: &[(&str, &Buffer)]| -> Result<Bound> {
-            let mut all = vec![
-                ("params", params.binding()),
-                ("active_images", (&buffers.active).into()),
-                ("states", (&buffers.states).into()),
-            ];
-            all.extend(memory.iter().map(|&(n, b)| (n, b.into())));
-            let kernel = gpu.kernel(name, &[])?;
-            let work = Work {
-                bytes: kernel.element_bytes(arrays) * pixels as u64,
-                multiply_adds: multiply_adds * pixels as u64,
-            };
-            Ok(kernel.bind(gpu, &all)?.with_work(Some(1), [work]))
         };
-        let step = bind(
-            "agd_step",
-            6,
-            &["y", "z", "gradient", "x", "x_old"],
-            &[
-                ("y", &buffers.y),
-                ("z", &buffers.z),
-                ("gradient", &gradient),
-                ("x", &buffers.x),
-                ("x_old", &x_old),
-                ("partials", &partials),
-            ],
-        )?;
-        let control = bind("agd_control", 0, &[], &[("partials", &partials)])?.with_work(
-            Some(0),
-            [Work {
-                bytes: 16 * groups as u64,
-                multiply_adds: 0,
-            }],
-        );
-        let extrapolate = bind(
-            "agd_extrapolate",
-            1,
-            &["x", "x_old", "z"],
-            &[("x", &buffers.x), ("x_old", &x_old), ("z", &buffers.z)],
-        )?;
+        let kernels = AgdKernels::new(gpu, &params, slots, &buffers.iterates(&gradient))?;
         let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;
-        gpu.warm_up([&step, &control, &extrapolate])?;
+        gpu.warm_up(kernels.bound())?;
         let state_readback = gpu.readback(buffers.states.len())?;
         Ok(Self {
             gpu,
@@ -240,9 +163,7 @@ impl<'g> Denoiser<'g> {
             pixels,
             model: on_device,
             buffers,
-            step,
-            control,
-            extrapolate,
+            kernels,
             distance,
             state_readback,
             settings,
@@ -272,10 +193,7 @@ impl<'g> Denoiser<'g> {
             self.gpu.write(buffer, &y)?;
         }
         drop(y);
-        let fresh = AgdState {
-            t: 1.0,
-            ..Default::default()
-        };
+        let fresh = AgdState::start();
         self.gpu.write(&self.buffers.states, &vec![fresh; count])?;
         let mut states = vec![fresh; count];
         let (mut done, mut batch, mut waited) = (0, 1, 0);
@@ -319,11 +237,8 @@ impl<'g> Denoiser<'g> {
     }
 
     fn record_iteration(&self, recorder: &mut Recorder<'_>, slots: u32) {
-        let groups = self.pixels.div_ceil(VALUES_PER_GROUP) as u32;
         self.model.record_gradient(recorder, slots);
-        recorder.dispatch(&self.step, [groups, slots, 1], 0);
-        recorder.dispatch(&self.control, [slots, 1, 1], 0);
-        recorder.dispatch(&self.extrapolate, [groups, slots, 1], 0);
+        self.kernels.record(recorder, slots);
     }
 
     /// Energies of the final images, and everything read back. `z` is free by now and takes the images.

@@ -1,7 +1,10 @@
 //! Solvers: they record iterations on preallocated buffers and look at the device only every few iterations.
 
 mod agd;
+mod agd_kernels;
 mod power;
 
-pub use agd::{AgdParams, AgdState, Denoiser, Outcome, Settings, Stop};
+pub use agd::{Denoiser, Outcome, Settings, Stop};
+pub(crate) use agd_kernels::{AgdKernels, Iterates, NOT_FINITE, RUNNING};
+pub use agd_kernels::{AgdParams, AgdState};
 pub use power::{NormaliseParams, gram_norm};

@@ -9,12 +9,20 @@
 //! (`grad R`, for the solver that finds `x*`), [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`) and
 //! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters).
 
+mod adam;
 mod filter_norm;
 mod gradient;
+mod hypergradient;
+mod optimiser;
 mod passes;
 mod ridge;
 
+pub use adam::{Adam, AdamClock, AdamParams, AdamSettings};
 pub use filter_norm::{FilterNormParams, FilterPeak};
 pub use gradient::ParameterGradient;
+pub use hypergradient::{
+    BatchResult, CgState, Hypergradient, HypergradientSettings, ImageLoss, Objective, TrainingParams,
+};
+pub use optimiser::{Entry, GROUPS, GroupParams, Optimiser, OptimiserSettings, StepResult, ValuesParams};
 pub use passes::{GradientPass, HessianPass};
 pub use ridge::{Batch, CentreParams, ScalingParams, TrainableRidge};

@@ -13,15 +13,14 @@ pub struct GradientPass {
     forward: Forward,
     activation: Pointwise,
     adjoint: Vec<ConvStage>,
-    slots: u32,
 }
 
 impl GradientPass {
-    /// Records the pass.
-    pub fn record(&self, recorder: &mut Recorder<'_>) {
-        self.forward.record(recorder, 0, self.slots);
-        self.activation.record(recorder, 0, self.slots);
-        self.adjoint.iter().for_each(|s| s.record(recorder, 0, self.slots));
+    /// Records the pass for the first `slots` patches.
+    pub fn record(&self, recorder: &mut Recorder<'_>, slots: u32) {
+        self.forward.record(recorder, 0, slots);
+        self.activation.record(recorder, 0, slots);
+        self.adjoint.iter().for_each(|s| s.record(recorder, 0, slots));
     }
 }
 
@@ -32,20 +31,20 @@ pub struct HessianPass {
     direction: Forward,
     factor: Pointwise,
     adjoint: Vec<ConvStage>,
-    slots: u32,
 }
 
 impl HessianPass {
-    /// Records `W x`, on which all products rest until another pass of the same ridge is recorded.
-    pub fn record_point(&self, recorder: &mut Recorder<'_>) {
-        self.point.record(recorder, 0, self.slots);
+    /// Records `W x` of the first `slots` patches, on which all products rest until another pass of the same ridge is
+    /// recorded.
+    pub fn record_point(&self, recorder: &mut Recorder<'_>, slots: u32) {
+        self.point.record(recorder, 0, slots);
     }
 
-    /// Records the product with the present `v`, behind [`Self::record_point`].
-    pub fn record_product(&self, recorder: &mut Recorder<'_>) {
-        self.direction.record(recorder, 0, self.slots);
-        self.factor.record(recorder, 0, self.slots);
-        self.adjoint.iter().for_each(|s| s.record(recorder, 0, self.slots));
+    /// Records the product with the present `v` for the first `slots` patches, behind [`Self::record_point`].
+    pub fn record_product(&self, recorder: &mut Recorder<'_>, slots: u32) {
+        self.direction.record(recorder, 0, slots);
+        self.factor.record(recorder, 0, slots);
+        self.adjoint.iter().for_each(|s| s.record(recorder, 0, slots));
     }
 }
 
@@ -61,7 +60,6 @@ impl TrainableRidge {
             forward: make.forward(x, frames, responses)?,
             activation: make.pointwise(&splines, "spline_activation", &[("u", responses.into())])?,
             adjoint: make.adjoint(responses, frames, Some(out))?,
-            slots: self.batch().patches as u32,
         };
         Ok(pass)
     }
@@ -82,7 +80,6 @@ impl TrainableRidge {
                 &[("u", responses.into()), ("v", directions.into())],
             )?,
             adjoint: make.adjoint(directions, others, Some(out))?,
-            slots: self.batch().patches as u32,
         };
         Ok(pass)
     }

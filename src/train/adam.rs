@@ -14,6 +14,14 @@ shader_struct! {
         pub decay1: f32,
         /// `beta2^step`.
         pub decay2: f32,
+        /// What gradients are multiplied by: 1, or less to clip them.
+        pub factor: f32,
+        /// Padding.
+        pub pad0: u32,
+        /// Padding.
+        pub pad1: u32,
+        /// Padding.
+        pub pad2: u32,
     }
 }
 
@@ -54,10 +62,37 @@ pub struct AdamSettings {
     pub steps: u32,
 }
 
-/// The optimiser with its moments and its step counter, all on the device: any number of steps can be recorded at once.
+impl AdamClock {
+    /// The state before the first step.
+    pub fn start() -> Self {
+        Self {
+            decay1: 1.0,
+            decay2: 1.0,
+            factor: 1.0,
+            ..Self::default()
+        }
+    }
+
+    /// The state of the next step, at `rate` times the learning rates and with gradients multiplied by `factor`.
+    pub fn next(&self, settings: &AdamSettings, rate: f32, factor: f32) -> Self {
+        Self {
+            step: self.step + 1,
+            rate,
+            decay1: self.decay1 * settings.beta1,
+            decay2: self.decay2 * settings.beta2,
+            factor,
+            ..*self
+        }
+    }
+}
+
+/// The optimiser with its moments and its step counter, all on the device. Either the device counts and lets the rates fall,
+/// so that any number of steps can be recorded at once ([`Self::record`]), or the host decides about every step
+/// ([`Self::set_clock`], [`Self::record_moves`]).
 #[derive(Debug)]
 pub struct Adam {
     moments: Buffer,
+    clock_buffer: Buffer,
     clock: Bound,
     step: Bound,
     counts: Vec<u32>,
@@ -108,12 +143,7 @@ impl Adam {
             .collect();
         let params = gpu.params(&entries)?;
         let moments = gpu.buffer("moments", 2 * parameters.len())?;
-        let start = AdamClock {
-            decay1: 1.0,
-            decay2: 1.0,
-            ..Default::default()
-        };
-        let clock_buffer = gpu.upload("clock", &[start])?;
+        let clock_buffer = gpu.upload("clock", &[AdamClock::start()])?;
         let memory = [("params", params.binding()), ("clock", (&clock_buffer).into())];
         let clock = gpu.kernel("adam_clock", &[])?.bind(gpu, &memory)?;
         let memory = [
@@ -126,15 +156,29 @@ impl Adam {
         let step = gpu.kernel("adam", &[])?.bind(gpu, &memory)?;
         Ok(Self {
             moments,
+            clock_buffer,
             clock,
             step,
             counts: entries.iter().map(|e| e.count).collect(),
         })
     }
 
-    /// Records one step of all groups.
+    /// Sets the state for the step that [`Self::record_moves`] records next.
+    ///
+    /// # Errors
+    /// As [`Gpu::write`].
+    pub fn set_clock(&self, gpu: &Gpu, clock: &AdamClock) -> Result<()> {
+        gpu.write(&self.clock_buffer, &[*clock])
+    }
+
+    /// Records one step of all groups, counted on the device.
     pub fn record(&self, recorder: &mut Recorder<'_>) {
         recorder.dispatch(&self.clock, [1, 1, 1], 0);
+        self.record_moves(recorder);
+    }
+
+    /// Records the step of all groups at the present state of the clock.
+    pub fn record_moves(&self, recorder: &mut Recorder<'_>) {
         for (entry, &count) in self.counts.iter().enumerate() {
             recorder.dispatch(&self.step, self.step.groups([count, 1, 1]), entry);
         }
