@@ -7,8 +7,10 @@
 //!
 //! [`TrainableRidge`] holds `theta` for a batch of patches and makes the three passes that this takes: [`GradientPass`]
 //! (`grad R`, for the solver that finds `x*`), [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`) and
-//! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters).
+//! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters). [`data`] makes
+//! the patches.
 
+pub mod data;
 mod gradient;
 mod passes;
 mod ridge;
