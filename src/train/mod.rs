@@ -8,10 +8,11 @@
 //! [`TrainableRidge`] holds `theta` for a batch of patches and makes the three passes that this takes: [`GradientPass`]
 //! (`grad R`, for the solver that finds `x*`), [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`) and
 //! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters). [`data`] makes
-//! the patches.
+//! the patches, [`log`] keeps what happened.
 
 pub mod data;
 mod gradient;
+pub mod log;
 mod passes;
 mod ridge;
 
