@@ -1,7 +1,7 @@
 //! Event files that TensorBoard reads: scalars by tag and step.
 //!
 //! A file is a list of TFRecords, each `length: u64, crc(length): u32, data, crc(data): u32` in little-endian order, where
-//! `crc` is the masked CRC-32C of [`masked_crc`] and the data a protocol buffer `Event` (tensorflow/core/util/event.proto):
+//! `crc` is the masked CRC-32C and the data a protocol buffer `Event` (tensorflow/core/util/event.proto):
 //!
 //! | field | number | type |
 //! |---|---|---|
