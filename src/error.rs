@@ -43,6 +43,9 @@ pub enum Error {
     /// An iteration produced non-finite values.
     #[error("{0}")]
     Diverged(String),
+    /// The process was asked to stop before the work was done; what there is was saved, and running again goes on.
+    #[error("{0}")]
+    Interrupted(String),
     /// A defect of this program: an invalid shader, binding or invariant.
     #[error("internal error: {0}")]
     Internal(String),
@@ -66,8 +69,8 @@ impl Error {
     }
 
     /// The process exit code: 1 internal, 2 usage or unwritable output, 3 invalid input, 5 no adapter, 6 out of
-    /// memory, 7 device lost or timeout, 8 diverged. (4, partial failure of a batch, and 75, interrupted after a
-    /// checkpoint, are reserved for the commands that have them.)
+    /// memory, 7 device lost or timeout, 8 diverged, 75 interrupted after a checkpoint (a temporary failure: run again to
+    /// continue). (4, partial failure of a batch, is reserved for the commands that have it.)
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Internal(_) => 1,
@@ -77,6 +80,7 @@ impl Error {
             Self::OutOfMemory(_) => 6,
             Self::DeviceLost(_) => 7,
             Self::Diverged(_) => 8,
+            Self::Interrupted(_) => 75,
         }
     }
 }

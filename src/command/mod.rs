@@ -9,6 +9,7 @@ mod fit;
 mod fit_network;
 mod info;
 mod inspect;
+mod interrupt;
 mod model_tools;
 mod reduce;
 
@@ -21,5 +22,6 @@ pub use fit::{FitArgs, fit};
 pub use fit_network::{FitNetworkArgs, fit_network};
 pub use info::{InfoArgs, info};
 pub use inspect::{InspectArgs, inspect};
+pub use interrupt::Interrupt;
 pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};
 pub use reduce::{ReduceArgs, reduce_knots};

@@ -9,3 +9,4 @@ pub(crate) mod input;
 pub mod noise;
 pub mod npy;
 pub mod table;
+pub mod tensorboard;

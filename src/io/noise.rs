@@ -29,6 +29,12 @@ pub fn uniform(seed: u64, stream: u64, count: usize) -> Vec<f64> {
         .collect()
 }
 
+/// 64 uniform bits, which depend only on `seed`, `stream` (below `2^62`) and `index`. The source of further seeds, say one
+/// per epoch, and of permutations; the blocks are other ones than those of [`gaussian`] and [`uniform`].
+pub fn bits(seed: u64, stream: u64, index: u64) -> u64 {
+    philox(seed, [index, stream | 1 << 62])[0]
+}
+
 /// Two standard normal values by the polar method; a new attempt while the point lies outside the unit disc.
 fn normal_pair(seed: u64, stream: u64, pair: u64) -> [f32; 2] {
     let mut attempt = 0;

@@ -1,5 +1,5 @@
-//! What a run leaves behind besides its result: metrics, figures, a record of how it came about, and a profile of the
-//! device's time.
+//! What a run leaves behind besides its result: metrics, figures, a record of how it came about, the report of a training,
+//! and a profile of the device's time.
 
 mod certificate;
 mod filters;
@@ -7,7 +7,9 @@ pub mod metrics;
 pub mod plot;
 pub mod profile;
 mod record;
+mod training;
 
 pub use certificate::certificate;
 pub use filters::filters_picture;
 pub use record::RunRecord;
+pub use training::training_report;

@@ -1,4 +1,5 @@
-//! Charts as SVG, written by hand: axes with round ticks, lines, steps, points, marked knots, dashed guides, a legend.
+//! Charts as SVG, written by hand: axes with round ticks, plain or logarithmic, lines, steps, points, marked knots, dashed
+//! guides, a legend.
 //!
 //! A [`Chart`] is what one panel of a figure shows. Ranges follow from the data; values that are not
 //! finite, or beyond 1e290, are left out. Equal content gives equal bytes. Colours are told apart by readers with any
@@ -8,9 +9,11 @@ mod axis;
 mod figures;
 mod svg;
 
-pub use figures::{activations_figure, spline_fit_figure};
+pub use figures::{activations_figure, panels_figure, small_panels_figure, spline_fit_figure};
 
 use axis::{Axis, drawable};
+pub(super) use figures::subsample;
+pub(super) use svg::escaped;
 use svg::{Anchor, Stroke, Svg, shortened, text_width};
 
 const INK: &str = "#222222";
@@ -27,6 +30,10 @@ const GUIDE: Stroke = Stroke {
     dashed: true,
 };
 
+/// Strokes of curves that share a panel, in turn; later ones repeat the colours, dashed.
+const CURVES: [&str; 6] = [BLUE, VERMILION, "#009e73", "#aa3377", "#e69f00", "#555555"];
+const MOMENT: Stroke = Stroke::new("#aab2ba", 0.8);
+
 /// Room for labels on either side of a panel as wide as the page, in pixels.
 const LEFT: f64 = 68.0;
 const RIGHT: f64 = 18.0;
@@ -36,9 +43,33 @@ const RIGHT: f64 = 18.0;
 enum Shape {
     Points,
     Line,
+    /// One of several lines, with its number among them.
+    Curve(usize),
     Knots,
     Guides,
     Rug,
+    Moments,
+}
+
+impl Shape {
+    /// How its line is drawn, if it is one.
+    fn stroke(self) -> Stroke {
+        match self {
+            Self::Curve(index) => Stroke {
+                colour: CURVES[index % CURVES.len()],
+                width: 1.5,
+                dashed: index / CURVES.len() % 2 == 1,
+            },
+            Self::Guides => GUIDE,
+            Self::Moments => MOMENT,
+            _ => LINE,
+        }
+    }
+
+    /// Whether its points stand at heights of their own.
+    fn has_heights(self) -> bool {
+        !matches!(self, Self::Rug | Self::Moments)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +89,7 @@ pub struct Chart {
     y_label: String,
     x_values: Vec<f64>,
     y_values: Vec<f64>,
+    logarithmic: bool,
     series: Vec<Series>,
 }
 
@@ -89,6 +121,12 @@ impl Chart {
         self
     }
 
+    /// Makes the vertical axis logarithmic; what is not above 0 is left out.
+    pub fn logarithmic_y(mut self) -> Self {
+        self.logarithmic = true;
+        self
+    }
+
     /// Grey dots.
     pub fn points(self, label: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         self.with(Shape::Points, label, points)
@@ -97,6 +135,21 @@ impl Chart {
     /// A line through the points.
     pub fn line(self, label: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         self.with(Shape::Line, label, points)
+    }
+
+    /// A line of its own colour among others.
+    pub fn curve(self, label: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let before = self
+            .series
+            .iter()
+            .filter(|s| matches!(s.shape, Shape::Curve(_)))
+            .count();
+        self.with(Shape::Curve(before), label, points)
+    }
+
+    /// Pale vertical lines.
+    pub fn moments(self, label: &str, places: impl IntoIterator<Item = f64>) -> Self {
+        self.with(Shape::Moments, label, places.into_iter().map(|x| (x, 0.0)))
     }
 
     /// A step function: `values[j]` from `edges[j]` to `edges[j + 1]`; surplus entries are ignored.
@@ -160,9 +213,14 @@ impl Chart {
         let series = self
             .series
             .iter()
-            .filter(|series| !matches!(series.shape, Shape::Guides | Shape::Rug));
+            .filter(|series| series.shape.has_heights() && series.shape != Shape::Guides);
         let of_series = series.flat_map(|series| series.points.iter().map(|p| p.1));
-        Axis::over(of_series.chain(self.y_values.iter().copied()), count)
+        let values = of_series.chain(self.y_values.iter().copied());
+        if self.logarithmic {
+            Axis::logarithmic(values, count)
+        } else {
+            Axis::over(values, count)
+        }
     }
 }
 
@@ -213,18 +271,27 @@ impl Figure {
 
         self.draw_axes(chart, panel, &x_axis, &y_axis);
         for series in &chart.series {
-            let places: Vec<(f64, f64)> = series.points.iter().map(|&(x, y)| (across(x), up(y))).collect();
+            let shown = |p: &(f64, f64)| !chart.logarithmic || !series.shape.has_heights() || p.1 > 0.0;
+            let points: Vec<(f64, f64)> = series.points.iter().copied().filter(shown).collect();
+            let places: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (across(x), up(y))).collect();
             match series.shape {
                 Shape::Points => self.draw_points(&places, panel),
                 Shape::Knots => self.draw_knots(&places, panel),
-                Shape::Line => {
+                Shape::Line | Shape::Curve(_) => {
                     self.svg.open_group("line", "");
-                    self.svg.polyline(&places, LINE);
+                    self.svg.polyline(&places, series.shape.stroke());
+                    self.svg.close_group();
+                }
+                Shape::Moments => {
+                    self.svg.open_group("moments", "");
+                    for place in &places {
+                        self.svg.line((place.0, top), (place.0, bottom), MOMENT);
+                    }
                     self.svg.close_group();
                 }
                 Shape::Guides => {
                     self.svg.open_group("guides", "");
-                    for (point, place) in series.points.iter().zip(&places) {
+                    for (point, place) in points.iter().zip(&places) {
                         if y_axis.contains(point.1) {
                             self.svg.line((left, place.1), (left + width, place.1), GUIDE);
                         }
@@ -321,13 +388,20 @@ impl Figure {
         let mut right = panel.at.0 + panel.size.0;
         for series in chart.series.iter().rev().filter(|series| !series.label.is_empty()) {
             right -= text_width(&series.label, font);
+            if right - KEY - 6.0 < panel.at.0 {
+                // No room is left: better none than one over another.
+                return;
+            }
             let middle = (right - 6.0 - 0.5 * KEY, y - 0.35 * font);
             let (from, to) = ((middle.0 - 0.5 * KEY, middle.1), (middle.0 + 0.5 * KEY, middle.1));
             self.svg.open_group("legend", "");
             self.svg.text((right, y), font, Anchor::Start, INK, &series.label);
             match series.shape {
-                Shape::Line => self.svg.line(from, to, LINE),
-                Shape::Guides => self.svg.line(from, to, GUIDE),
+                Shape::Line | Shape::Curve(_) | Shape::Guides => self.svg.line(from, to, series.shape.stroke()),
+                Shape::Moments => {
+                    let height = font - 2.0;
+                    self.svg.line((middle.0, y), (middle.0, y - height), MOMENT);
+                }
                 Shape::Rug => {
                     let stroke = Stroke::new(VERMILION, 1.2);
                     self.svg.line((middle.0, y), (middle.0, y - 7.0), stroke);

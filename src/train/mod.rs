@@ -7,12 +7,15 @@
 //!
 //! [`TrainableRidge`] holds `theta` for a batch of patches and makes the three passes that this takes: [`GradientPass`]
 //! (`grad R`, for the solver that finds `x*`), [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`) and
-//! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters).
+//! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters). [`data`] makes
+//! the patches, [`log`] keeps what happened.
 
 mod adam;
+pub mod data;
 mod filter_norm;
 mod gradient;
 mod hypergradient;
+pub mod log;
 mod optimiser;
 mod passes;
 mod ridge;

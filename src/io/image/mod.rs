@@ -14,6 +14,7 @@ use super::atomic;
 use super::input::{self, Reasoned};
 use crate::{Error, Result};
 use format::{Container, Content};
+use std::io::{self, Cursor, Seek, Write};
 use std::path::Path;
 
 /// Above this many pixels a header is taken for damage rather than an image.
@@ -88,11 +89,30 @@ impl Image {
         if let Some(defect) = self.describe_non_finite() {
             return Err(Error::Data(format!("the image to be written {defect}")));
         }
-        atomic::write_atomically(path, |file| match format.container() {
+        atomic::write_atomically(path, |file| self.encode(format, file))
+    }
+
+    /// The bytes of the file that [`Image::write`] would write.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an image that does not fit together or is not finite, or that `format` cannot hold.
+    pub fn to_bytes(&self, format: Format) -> Result<Vec<u8>> {
+        self.check()?;
+        if let Some(defect) = self.describe_non_finite() {
+            return Err(Error::Data(format!("the image to be written {defect}")));
+        }
+        let mut bytes = Cursor::new(Vec::new());
+        self.encode(format, &mut bytes)
+            .map_err(|error| Error::Data(format!("the image cannot be encoded ({error}); choose another format")))?;
+        Ok(bytes.into_inner())
+    }
+
+    fn encode(&self, format: Format, mut file: impl Write + Seek) -> io::Result<()> {
+        match format.container() {
             Container::Png => png_codec::encode(self, format, file),
             Container::Tiff => tiff_codec::encode(self, format, file),
-            Container::Npy => npy_codec::encode(self, format, file),
-        })
+            Container::Npy => npy_codec::encode(self, format, &mut file),
+        }
     }
 
     /// The rows of colour plane `channel`, one after the other.

@@ -23,6 +23,8 @@ pub(super) struct Axis {
     pub offset: Option<String>,
     /// Labels count in units of ten to this power.
     pub exponent: i32,
+    /// Whether `low` and `high` are decimal logarithms, as are the places in between.
+    pub logarithmic: bool,
 }
 
 impl Axis {
@@ -99,16 +101,49 @@ impl Axis {
             ticks,
             offset,
             exponent: scale,
+            logarithmic: false,
+        }
+    }
+
+    /// A logarithmic axis over the positive values among `values`, with about `count` ticks at powers of ten, and at 2 and 5
+    /// times these where they are few. Values within one decade are better off on a plain axis and get one, as does nothing.
+    pub fn logarithmic(values: impl IntoIterator<Item = f64>, count: usize) -> Self {
+        let positive: Vec<f64> = values.into_iter().filter(|&v| drawable(v) && v > SMALLEST).collect();
+        let logarithms = positive.iter().map(|v| v.log10());
+        let (low, high) = logarithms.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        if positive.is_empty() || high - low < 1.0 {
+            return Self::over(positive, count);
+        }
+        let pad = PADDING * (high - low);
+        let (low, high) = (low - pad, high + pad);
+        let decades = (low.ceil() as i32)..=(high.floor() as i32);
+        let units: &[i64] = if decades.clone().count() < 3 { &[1, 2, 5] } else { &[1] };
+        let step = decades.clone().count().div_ceil(count.max(1)).max(1) as i32;
+        // One decade more on the left: 2 and 5 times its power may lie inside.
+        let ticks = (decades.start() - 1..=*decades.end())
+            .filter(|exponent| exponent.rem_euclid(step) == 0)
+            .flat_map(|exponent| units.iter().map(move |&unit| (unit, exponent)))
+            .map(|(unit, exponent)| (times_power_of_ten(unit, exponent), logarithmic_label(unit, exponent)))
+            .filter(|(value, _)| (low..=high).contains(&value.log10()))
+            .collect();
+        Self {
+            low,
+            high,
+            ticks,
+            offset: None,
+            exponent: 0,
+            logarithmic: true,
         }
     }
 
     /// Where a value stands in the range: 0 at the lower end, 1 at the upper.
     pub fn place(&self, value: f64) -> f64 {
+        let value = if self.logarithmic { value.log10() } else { value };
         (value - self.low) / (self.high - self.low)
     }
 
     pub fn contains(&self, value: f64) -> bool {
-        self.low <= value && value <= self.high
+        (0.0..=1.0).contains(&self.place(value))
     }
 }
 
@@ -145,6 +180,25 @@ fn scaled_decimal(n: i64, exponent: i32) -> String {
         Ok(zeros) if n != 0 => decimal(n, 0) + &"0".repeat(zeros),
         Ok(_) => decimal(0, 0),
         Err(_) => decimal(n, exponent.unsigned_abs() as usize),
+    }
+}
+
+/// `unit` times ten to the power `exponent` in few characters.
+fn logarithmic_label(unit: i64, exponent: i32) -> String {
+    if (-3..=4).contains(&exponent) {
+        return scaled_decimal(unit, exponent);
+    }
+    let raised: String = exponent
+        .to_string()
+        .chars()
+        .map(|c| match c.to_digit(10) {
+            Some(digit) => ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][digit as usize],
+            None => '⁻',
+        })
+        .collect();
+    match unit {
+        1 => format!("10{raised}"),
+        _ => format!("{unit}·10{raised}"),
     }
 }
 
@@ -194,6 +248,36 @@ mod tests {
         );
         let (_, offset, exponent) = labels(-3e20 - 2e11, -3e20, 4);
         assert_eq!((offset.unwrap().split('e').next_back(), exponent), (Some("20"), 11));
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_powers_of_ten() {
+        let labels = |values: &[f64], count: usize| {
+            let axis = Axis::logarithmic(values.iter().copied(), count);
+            for (value, _) in &axis.ticks {
+                assert!(axis.contains(*value), "{axis:?}");
+            }
+            (
+                axis.logarithmic,
+                axis.ticks.into_iter().map(|t| t.1).collect::<Vec<_>>(),
+            )
+        };
+        let want = |log: bool, list: &[&str]| (log, list.iter().map(|s| s.to_string()).collect::<Vec<_>>());
+        assert_eq!(
+            labels(&[1e-5, 0.0, -3.0, 1.0], 6),
+            want(true, &["10⁻⁵", "10⁻⁴", "0.001", "0.01", "0.1", "1"])
+        );
+        assert_eq!(labels(&[1e-5, 1e5], 4), want(true, &["0.001", "1", "1000"]));
+        assert_eq!(labels(&[0.3, 4.0], 5), want(true, &["0.5", "1", "2"]));
+        assert_eq!(
+            labels(&[2e-6, 3e-5], 5),
+            want(true, &["2·10⁻⁶", "5·10⁻⁶", "10⁻⁵", "2·10⁻⁵"])
+        );
+        assert_eq!(labels(&[1.0, 5.0], 5), want(false, &["1", "2", "3", "4", "5"]));
+        let nothing = Axis::logarithmic([0.0, -1.0, f64::NAN], 4);
+        assert_eq!((nothing.low, nothing.high, nothing.logarithmic), (-1.0, 1.0, false));
+        let axis = Axis::logarithmic([1.0, 1e4], 4);
+        assert!((axis.place(100.0) - 0.5).abs() < 1e-12 && axis.place(1e4) > axis.place(1e3));
     }
 
     #[test]

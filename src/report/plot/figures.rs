@@ -19,7 +19,7 @@ pub fn spline_fit_figure(samples: &Samples, spline: &Spline, bounds: &SlopeBound
     const WIDTH: f64 = 640.0;
     const HEIGHT: f64 = 500.0;
     let (t, f) = (spline.knots(), spline.values());
-    let shown = subsample(samples.len());
+    let shown = subsample(samples.len(), MOST_POINTS);
     let counted = if shown.len() < samples.len() {
         format!("samples ({} of {})", shown.len(), samples.len())
     } else {
@@ -100,10 +100,10 @@ fn with_bounds(chart: Chart, (low, high): (f64, f64), bounds: &SlopeBounds) -> C
     chart.including_y(visible.iter().copied()).guides(&label, &visible)
 }
 
-/// At most [`MOST_POINTS`] of the indices below `count`, increasing: one from each group of neighbours, not always at the
+/// At most `most` of the indices below `count`, increasing: one from each group of neighbours, not always at the
 /// same place of it, since data with a period would then show a false one.
-fn subsample(count: usize) -> Vec<usize> {
-    let groups = count.min(MOST_POINTS);
+pub(in crate::report) fn subsample(count: usize, most: usize) -> Vec<usize> {
+    let groups = count.min(most);
     (0..groups)
         .map(|k| {
             let (start, end) = (k * count / groups, (k + 1) * count / groups);
@@ -142,37 +142,66 @@ fn trimmed(decimal: &str) -> &str {
 /// Many splines as small panels of one SVG image, row by row, each with its name, its knots and their number. Axes are
 /// their own: compare numbers, not heights.
 pub fn activations_figure(activations: &[(&str, &Spline)]) -> String {
-    let few = activations.len() <= 12;
+    let charts: Vec<Chart> = activations
+        .iter()
+        .map(|(name, spline)| {
+            let knots = || spline.knots().iter().copied().zip(spline.values().iter().copied());
+            Chart::new("", "")
+                .titled(name, &format!("{} knots", spline.len()))
+                .line("", knots())
+                .knots("", knots())
+        })
+        .collect();
+    small_panels_figure(&format!("{} activations", activations.len()), &charts)
+}
+
+/// Charts as small panels of one SVG image, row by row, the smaller the more there are. Names of axes have no room.
+/// `title` is for those who cannot see the image.
+pub fn small_panels_figure(title: &str, charts: &[Chart]) -> String {
+    let few = charts.len() <= 12;
     let (cell, font) = if few {
         ((212.0, 166.0), 10.0)
     } else {
         ((144.0, 120.0), 8.0)
     };
-    let columns = match activations.len() {
+    let columns = match charts.len() {
         0 | 1 => 1,
         n @ 2..=4 => n.min(3),
         5..=12 => 4,
         _ => 8,
     };
-    let rows = activations.len().div_ceil(columns).max(1);
-    let (width, height) = (cell.0 * columns as f64 + 10.0, cell.1 * rows as f64 + 6.0);
-    let title = format!("{} activations", activations.len());
-    let mut figure = Figure::new(width, height, &title);
-    for (index, (name, spline)) in activations.iter().enumerate() {
-        let knots = || spline.knots().iter().copied().zip(spline.values().iter().copied());
-        let chart = Chart::new("", "")
-            .titled(name, &format!("{} knots", spline.len()))
-            .line("", knots())
-            .knots("", knots());
+    let panel = Panel {
+        at: (4.2 * font, 2.2 * font),
+        size: (cell.0 - 4.6 * font, cell.1 - 6.0 * font),
+        font,
+        ticks: (3, 3),
+        x_labels: true,
+    };
+    grid(title, charts, columns, cell, (10.0, 6.0), panel)
+}
+
+/// Charts as panels of one SVG image, two in a row, 950 pixels wide, with the names of their axes. `title` is for those who
+/// cannot see the image.
+pub fn panels_figure(title: &str, charts: &[Chart]) -> String {
+    let panel = Panel {
+        at: (58.0, 26.0),
+        size: (404.0, 168.0),
+        font: 10.0,
+        ticks: (6, 5),
+        x_labels: true,
+    };
+    grid(title, charts, 2, (472.0, 236.0), (6.0, 0.0), panel)
+}
+
+/// Charts in cells of one size, row by row; `panel` says where the plot area lies in the first.
+fn grid(title: &str, charts: &[Chart], columns: usize, cell: (f64, f64), margin: (f64, f64), panel: Panel) -> String {
+    let rows = charts.len().div_ceil(columns).max(1);
+    let (width, height) = (cell.0 * columns as f64 + margin.0, cell.1 * rows as f64 + margin.1);
+    let mut figure = Figure::new(width, height, title);
+    for (index, chart) in charts.iter().enumerate() {
         let corner = (cell.0 * (index % columns) as f64, cell.1 * (index / columns) as f64);
-        let panel = Panel {
-            at: (corner.0 + 4.2 * font, corner.1 + 2.2 * font),
-            size: (cell.0 - 4.6 * font, cell.1 - 6.0 * font),
-            font,
-            ticks: (3, 3),
-            x_labels: true,
-        };
-        figure.draw(&chart, panel);
+        let at = (corner.0 + panel.at.0, corner.1 + panel.at.1);
+        figure.draw(chart, Panel { at, ..panel });
     }
     figure.finish()
 }

@@ -165,7 +165,7 @@ fn px(length: f64) -> String {
 }
 
 /// Text as XML content. Line breaks and tabs become spaces; characters that XML 1.0 cannot hold become U+FFFD.
-fn escaped(text: &str) -> String {
+pub(in crate::report) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
