@@ -1,6 +1,6 @@
 // Accelerated projected gradient, part 2 of 3: one decision per image, made once and stored for the others to read.
 //   t' = (1 + sqrt(1 + 4 t^2)) / 2,  beta = (t - 1) / t';  restart (t' = 1, beta = 0) if <z - x, x - x_old> > 0;
-//   stop if |x - x_old| <= tolerance |x|, or if a sum is not finite.
+//   stop if |x - x_old| <= tolerance scale, with scale = |x| unless the state has one, or if a sum is not finite.
 // One workgroup of 256 per slot. partials: (slot, group), states: (image).
 #import agd
 #import reduce
@@ -27,7 +27,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             state.status = NOT_FINITE;
         } else {
             // max keeps the quotient finite for an all-zero image.
-            state.change = sqrt(total.y / max(total.z, 1e-30));
+            var scale = sqrt(max(total.z, 1e-30));
+            if (state.scale > 0.0) {
+                scale = state.scale;
+            }
+            state.change = sqrt(total.y) / scale;
             if (state.change <= params.tolerance) {
                 state.status = CONVERGED;
             }

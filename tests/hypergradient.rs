@@ -137,7 +137,7 @@ impl Problem {
         let run = || {
             groups.iter().for_each(|g| gpu().write(g, &poison(g.len())).unwrap());
             let result = hypergradient
-                .run(gpu(), &self.noisy.concat(), &self.clean.concat(), &WEIGHTS)
+                .run(gpu(), &self.noisy.concat(), &self.clean.concat(), &SIGMAS, &WEIGHTS)
                 .unwrap();
             (result, groups.map(|g| gpu().read::<f32>(g).unwrap()))
         };
@@ -179,7 +179,7 @@ fn moved(raw: &Ridge, group: usize, n: usize, by: f64) -> (Ridge, f64) {
 const SETTINGS: HypergradientSettings = HypergradientSettings {
     objective: Objective::Bilevel,
     loss: ImageLoss::L2,
-    tolerance: 3e-8,
+    tolerance: 1e-7,
     iterations: 3000,
     adjoint_tolerance: 1e-6,
     adjoint_iterations: 200,
@@ -312,10 +312,26 @@ fn a_patch_that_is_not_finite_is_reported_and_the_others_are_not_lost() {
     };
     let ridge = TrainableRidge::new(gpu(), &raw(), batch).unwrap();
     let hypergradient = Hypergradient::new(gpu(), &ridge, SLOPES.1, &settings).unwrap();
-    let run = || hypergradient.run(gpu(), &problem.noisy.concat(), &problem.clean.concat(), &WEIGHTS);
+    let run = || {
+        hypergradient.run(
+            gpu(),
+            &problem.noisy.concat(),
+            &problem.clean.concat(),
+            &SIGMAS,
+            &WEIGHTS,
+        )
+    };
     assert!(!run().unwrap().finite);
     problem.noisy[1][5] = 0.5;
-    let run = || hypergradient.run(gpu(), &problem.noisy.concat(), &problem.clean.concat(), &WEIGHTS);
+    let run = || {
+        hypergradient.run(
+            gpu(),
+            &problem.noisy.concat(),
+            &problem.clean.concat(),
+            &SIGMAS,
+            &WEIGHTS,
+        )
+    };
     assert!(run().unwrap().finite);
 }
 
@@ -359,7 +375,7 @@ fn settings_out_of_range_are_refused() {
     }
     let fine = Hypergradient::new(gpu(), &ridge, 1.0, &SETTINGS).unwrap();
     assert!(matches!(
-        fine.run(gpu(), &[0.0; 8], &[0.0; 9], &[1.0]),
+        fine.run(gpu(), &[0.0; 8], &[0.0; 9], &[0.1], &[1.0]),
         Err(Error::Data(_))
     ));
 }

@@ -11,17 +11,17 @@ struct AgdParams {
     step: f32,         // 1 / (1 + lambda L), L the Lipschitz constant of grad R
     low: f32,          // the box
     high: f32,
-    tolerance: f32,    // stop when |x - x_old| <= tolerance |x|
+    tolerance: f32,    // stop when |x - x_old| <= tolerance scale
     accelerate: u32,   // 0: plain proximal gradient
 }
 
 struct AgdState {
     t: f32,            // momentum sequence, 1 at a restart
     beta: f32,         // weight of x - x_old in the next extrapolation
-    change: f32,       // |x - x_old| / |x|
+    change: f32,       // |x - x_old| / scale
     iterations: u32,
     status: u32,
     restarts: u32,
-    pad0: u32,
+    scale: f32,        // what changes are measured by; 0: |x|
     pad1: u32,
 }

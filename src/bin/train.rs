@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs, ReduceArgs};
+use knotwork::command::{
+    self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs, ReduceArgs, RidgeArgs,
+};
 
 /// Fit splines or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
@@ -27,6 +29,8 @@ enum Command {
     Import(ImportArgs),
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
     Dct(DctArgs),
+    /// Train a (weakly) convex ridge regularizer on a folder of images
+    Ridge(RidgeArgs),
     /// Remove knots from the activations of a model within an error budget, inside its slope bounds
     Reduce(ReduceArgs),
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => command::inspect(&args),
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
+        Command::Ridge(args) => command::train_ridge(&args),
         Command::Reduce(args) => command::reduce_knots(&args),
     })
 }

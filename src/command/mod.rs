@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod model_tools;
 mod reduce;
+mod ridge;
 
 pub use console::{Console, arguments, finish};
 pub use demo::{DemoArgs, demo};
@@ -25,3 +26,4 @@ pub use inspect::{InspectArgs, inspect};
 pub use interrupt::Interrupt;
 pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};
 pub use reduce::{ReduceArgs, reduce_knots};
+pub use ridge::{RidgeArgs, train_ridge};

@@ -4,7 +4,8 @@ use super::architecture::Layout;
 use super::ensemble::Ensemble;
 use super::state::State;
 use crate::Result;
-use crate::spline::{Budget, SlopeBounds, Spline, clip_slopes, insert_knots, propose_knots, reduce};
+use crate::spline::{Budget, SlopeBounds, Spline, clip_slopes, input_histogram, insert_knots, propose_knots, reduce};
+use crate::train::interpolated;
 
 /// How knots are moved.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -100,22 +101,12 @@ fn moved(
         max_error,
         max_knots: (adaptation.max_knots - adaptation.insert).min(spline.len()),
     };
-    let reduction = reduce(spline, bounds, Some(&histogram(spline, x)), budget)?;
+    let reduction = reduce(spline, bounds, Some(&input_histogram(spline, x)), budget)?;
     let kept = reduction.spline;
     let removed = spline.len() - kept.len();
     let room = (adaptation.max_knots - kept.len()).min(adaptation.insert);
     let new = propose_knots(&kept, x, descent, &vec![1.0; x.len()], room)?;
     Ok((insert_knots(&kept, &new)?, removed, reduction.rms_error))
-}
-
-/// Inputs per segment, those left of the first and right of the last knot at the ends.
-fn histogram(spline: &Spline, x: &[f64]) -> Vec<f64> {
-    let knots = spline.knots();
-    let mut histogram = vec![0.0; knots.len() + 1];
-    for x in x {
-        histogram[knots.partition_point(|t| t <= x)] += 1.0;
-    }
-    histogram
 }
 
 fn spline_of(layout: &Layout, state: &State, s: usize) -> Result<Spline> {
@@ -142,14 +133,4 @@ fn store(layout: &Layout, state: &mut State, s: usize, before: &Spline, after: &
         state.moments[first + n] = moments;
     }
     state.counts[s] = after.len() as u32;
-}
-
-/// Linear interpolation of `moments` at the old knots, constant beyond them, so that second moments stay positive.
-fn interpolated(knots: &[f64], moments: &[[f32; 2]], t: f64) -> [f32; 2] {
-    let right = knots.partition_point(|k| *k <= t);
-    if right == 0 || right == knots.len() {
-        return moments[right.saturating_sub(1)];
-    }
-    let part = ((t - knots[right - 1]) / (knots[right] - knots[right - 1])) as f32;
-    std::array::from_fn(|i| (1.0 - part) * moments[right - 1][i] + part * moments[right][i])
 }

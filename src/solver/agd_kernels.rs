@@ -40,8 +40,8 @@ shader_struct! {
         pub status: u32,
         /// Restarts done.
         pub restarts: u32,
-        /// Padding.
-        pub pad0: u32,
+        /// What changes are measured by; 0 for `|x|`.
+        pub scale: f32,
         /// Padding.
         pub pad1: u32,
     }

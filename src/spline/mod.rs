@@ -23,5 +23,5 @@ pub use function::Spline;
 pub use project::{clip_slopes, clip_slopes_vjp, project, projection_residual};
 pub use refine::{divide_segments, insert_knots, propose_knots};
 pub use samples::Samples;
-pub use sparsify::{Budget, Reduction, reduce, sparsest};
+pub use sparsify::{Budget, Reduction, input_histogram, reduce, sparsest};
 pub use tv2::{Fit, Loss, fit_tv2, lambda_max};

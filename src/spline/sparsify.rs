@@ -180,6 +180,17 @@ pub fn reduce(spline: &Spline, bounds: &SlopeBounds, weights: Option<&[f64]>, bu
     })
 }
 
+/// Inputs per segment of `spline`, those left of the first and right of the last knot at the ends: what [`reduce`] weighs
+/// errors with.
+pub fn input_histogram(spline: &Spline, inputs: &[f64]) -> Vec<f64> {
+    let knots = spline.knots();
+    let mut histogram = vec![0.0; knots.len() + 1];
+    for x in inputs {
+        histogram[knots.partition_point(|t| t <= x)] += 1.0;
+    }
+    histogram
+}
+
 /// Whether each number is `sign` times its mirror image, up to rounding.
 fn mirrored(numbers: &[f64], sign: f64) -> bool {
     let largest = numbers.iter().fold(0.0_f64, |m, v| m.max(v.abs()));

@@ -189,3 +189,13 @@ impl Adam {
         &self.moments
     }
 }
+
+/// Adam's moments at a new knot `t`: linear interpolation of `moments` at the old knots, constant beyond them, so that second moments stay positive.
+pub(crate) fn interpolated(knots: &[f64], moments: &[[f32; 2]], t: f64) -> [f32; 2] {
+    let right = knots.partition_point(|k| *k <= t);
+    if right == 0 || right == knots.len() {
+        return moments[right.saturating_sub(1)];
+    }
+    let part = ((t - knots[right - 1]) / (knots[right] - knots[right - 1])) as f32;
+    std::array::from_fn(|i| (1.0 - part) * moments[right - 1][i] + part * moments[right][i])
+}

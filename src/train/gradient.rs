@@ -134,6 +134,12 @@ impl ParameterGradient {
         }
     }
 
+    /// Records the responses `W x` and `W q` alone, into the frames of the ridge.
+    pub(super) fn record_responses(&self, recorder: &mut Recorder<'_>) {
+        self.point.record(recorder, 0, self.slots);
+        self.direction.record(recorder, 0, self.slots);
+    }
+
     /// Records how the sums become gradients with respect to the parameters: through the scalings' logarithms, and through
     /// norm and mean of the filters.
     pub fn record_pull(&self, recorder: &mut Recorder<'_>) {

@@ -65,7 +65,7 @@ pub struct HypergradientSettings {
     pub objective: Objective,
     /// The loss.
     pub loss: ImageLoss,
-    /// `x*` is found up to this relative change of an iteration.
+    /// `x*` is found up to this change of an iteration, relative to the norm of the noise: `|dx| <= tolerance sigma sqrt(pixels)`.
     pub tolerance: f64,
     /// Iterations for `x*` at most; the number of steps of [`Objective::Unrolled`].
     pub iterations: usize,
@@ -245,16 +245,16 @@ impl Hypergradient {
     }
 
     /// Denoises the batch and leaves the gradient of its loss in [`Self::gradient`]. `noisy` and `clean` are
-    /// (patch, row, column), `weights` one per patch. The ridge must have been refreshed with the noise levels of the batch;
+    /// (patch, row, column), `sigmas` and `weights` one per patch. The ridge must have been refreshed with these noise levels;
     /// patches that take long should come first, because whatever is last is left out when it is done.
     ///
     /// # Errors
     /// [`Error::Data`] for wrong shapes; device errors.
-    pub fn run(&self, gpu: &Gpu, noisy: &[f32], clean: &[f32], weights: &[f32]) -> Result<BatchResult> {
+    pub fn run(&self, gpu: &Gpu, noisy: &[f32], clean: &[f32], sigmas: &[f32], weights: &[f32]) -> Result<BatchResult> {
         let values = self.slots * self.pixels;
-        if noisy.len() != values || clean.len() != values || weights.len() != self.slots {
+        if noisy.len() != values || clean.len() != values || [sigmas, weights].iter().any(|v| v.len() != self.slots) {
             return Err(Error::Data(format!(
-                "a batch of {} patches of {} pixels wants as many noisy and clean values and weights",
+                "a batch of {} patches of {} pixels wants as many noisy and clean values, noise levels and weights",
                 self.slots, self.pixels
             )));
         }
@@ -263,7 +263,11 @@ impl Hypergradient {
         }
         gpu.write(&self.clean, clean)?;
         gpu.write(&self.weights, weights)?;
-        gpu.write(&self.states, &vec![AgdState::start(); self.slots])?;
+        let state = |sigma: &f32| AgdState {
+            scale: sigma * (self.pixels as f32).sqrt(),
+            ..AgdState::start()
+        };
+        gpu.write(&self.states, &sigmas.iter().map(state).collect::<Vec<_>>())?;
         let states = self.minimise(gpu)?;
         let adjoint = self.differentiate(gpu)?;
         let sums: Vec<f32> = gpu.read(&self.sums)?;

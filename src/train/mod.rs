@@ -7,10 +7,13 @@
 //!
 //! [`TrainableRidge`] holds `theta` for a batch of patches and makes the three passes that this takes: [`GradientPass`]
 //! (`grad R`, for the solver that finds `x*`), [`HessianPass`] (products with `Hess R(x*)`, for the solver that finds `q`) and
-//! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters). [`data`] makes
-//! the patches, [`log`] keeps what happened.
+//! [`ParameterGradient`] (`d/dtheta <q, grad R(x*)>` for every group of parameters). [`Hypergradient`] puts them together for a
+//! batch, [`Optimiser`] moves the parameters, [`Trainer`] does both and moves knots, and [`Run`] is a whole training in a folder:
+//! patches from [`data`], checkpoints ([`TrainingState`]), validation, and the [`log`].
 
 mod adam;
+mod adapt;
+mod config;
 pub mod data;
 mod filter_norm;
 mod gradient;
@@ -19,8 +22,16 @@ pub mod log;
 mod optimiser;
 mod passes;
 mod ridge;
+mod run;
+mod start;
+mod state;
+mod trainer;
+mod validation;
 
+pub(crate) use adam::interpolated;
 pub use adam::{Adam, AdamClock, AdamParams, AdamSettings};
+pub use adapt::KnotEvent;
+pub use config::{KnotAdaptation, ModelSettings, ObjectiveSettings, RidgeConfig, Schedule, Validation};
 pub use filter_norm::{FilterNormParams, FilterPeak};
 pub use gradient::ParameterGradient;
 pub use hypergradient::{
@@ -29,3 +40,8 @@ pub use hypergradient::{
 pub use optimiser::{Entry, GROUPS, GroupParams, Optimiser, OptimiserSettings, StepResult, ValuesParams};
 pub use passes::{GradientPass, HessianPass};
 pub use ridge::{Batch, CentreParams, ScalingParams, TrainableRidge};
+pub use run::{Ending, Run, RunFiles, Watch, parameters};
+pub use start::start_model;
+pub use state::{Moments, Progress, TrainingState};
+pub use trainer::{StepReport, Trainer};
+pub use validation::{LevelScore, validate};

@@ -319,6 +319,11 @@ impl TrainableRidge {
         scaling_params(&self.model, self.sigmas.len())
     }
 
+    /// Where the patches lie in the responses.
+    pub(super) fn responses_region(&self) -> Region {
+        self.tiling.region(0, 0, self.model.bank.channels())
+    }
+
     /// Where scalings and noise levels lie: a batch of vectors (slot, channel).
     pub(super) fn vectors(&self) -> Region {
         vectors(self.batch.patches, self.model.bank.channels())
