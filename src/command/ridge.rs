@@ -62,6 +62,10 @@ pub fn train_ridge(args: &RidgeArgs) -> Result<()> {
         return Ok(());
     };
     let config = RidgeConfig::read(file)?;
+    let files = RunFiles::new(&args.output);
+    if !args.resume {
+        files.check_free()?;
+    }
     let corpus = Arc::new(Corpus::read(images, &config.data, config.validation.images)?);
     for skipped in corpus.skipped() {
         console.say(format!("warning: skipped {skipped}"));
@@ -98,7 +102,6 @@ pub fn train_ridge(args: &RidgeArgs) -> Result<()> {
     };
     let ending = run.train(&mut watch)?;
     bar.finish_and_clear();
-    let files = RunFiles::new(&args.output);
     let state = run.trainer().state()?;
     let mut result = json!({
         "ending": ending,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::data::{Corpus, Prefetch};
-use super::log::{Log, read_log};
+use super::log::{FILE_NAME, Log, read_log};
 use super::{GROUPS, KnotEvent, LevelScore, RidgeConfig, StepReport, Trainer, TrainingState, start_model, validate};
 use crate::gpu::Gpu;
 use crate::io::atomic::write_atomically;
@@ -45,6 +45,22 @@ impl RunFiles {
             model: folder.join("model.safetensors"),
             report: folder.join("report.html"),
         }
+    }
+
+    /// Whether a training can start here.
+    ///
+    /// # Errors
+    /// [`Error::Output`] if the folder holds one already, or is a file.
+    pub fn check_free(&self) -> Result<()> {
+        let fail = |why: &str| Err(Error::output(&self.folder, why));
+        if self.folder.exists() && !self.folder.is_dir() {
+            return fail("it is a file; name a folder");
+        }
+        let made = [&self.last, &self.best, &self.model, &self.folder.join(FILE_NAME)];
+        if made.iter().any(|f| f.exists()) {
+            return fail("it holds a training already; go on with --resume or name another folder");
+        }
+        Ok(())
     }
 }
 
@@ -87,12 +103,7 @@ impl<'g> Run<'g> {
     /// [`Error::Output`] if the folder holds one or cannot be written; settings and device errors.
     pub fn start(gpu: &'g Gpu, config: &RidgeConfig, corpus: Arc<Corpus>, folder: &Path) -> Result<Self> {
         let files = RunFiles::new(folder);
-        if [&files.last, &files.model].iter().any(|f| f.exists()) {
-            return Err(Error::output(
-                folder,
-                "holds a training already; go on with --resume or name another folder",
-            ));
-        }
+        files.check_free()?;
         let state = TrainingState::start(config, corpus.hash(), &start_model(config)?);
         let trainer = Trainer::new(gpu, &state)?;
         std::fs::create_dir_all(folder).map_err(|e| Error::output(folder, e.to_string()))?;
