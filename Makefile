@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench compare published reduced clean
+.PHONY: help setup build demo test lint shader-tests bench train compare published reduced clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -27,10 +27,15 @@ lint: ## formatting, clippy and documentation, warnings as errors
 
 shader-tests: ## all tests, then the device tests again with runtime checks inside the shaders
 	$(CARGO) test --release --locked
-	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test spline_bank --test spline_gradient --test spline_clip --test tv2_prox --test fit --test ridge --test denoise --test network_gradient
+	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test spline_bank --test spline_gradient --test spline_clip --test tv2_prox --test fit --test ridge --test denoise --test network_gradient --test filter_norm --test hypergradient --test optimiser --test training
 
 bench: setup ## time the kernels
 	$(CARGO) bench --locked
+
+CONFIG ?= assets/configs/wcrr.toml
+OUT ?= training
+train: build ## train CONFIG on the folder IMAGES into the folder OUT, or go on there: make train IMAGES=photos CONFIG=assets/configs/wcrr.toml OUT=training
+	./target/release/train ridge $(CONFIG) --images "$(IMAGES)" -o $(OUT) $(if $(wildcard $(OUT)/last.safetensors),--resume)
 
 compare: build ## whole processes side by side with PyTorch; needs python3, benches/compare/requirements.txt and KNOTWORK_SHARED
 	./target/release/train import "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" -o target/wcrr.safetensors

@@ -122,7 +122,7 @@ fn the_result_is_described_in_json_and_in_the_record() {
     }
     assert_eq!(result["output"], "out.npy");
     assert_eq!(result["sigma"], 0.05);
-    assert_eq!(result["model"], "dct5");
+    assert_eq!(result["model"], "wcrr-small");
     assert_eq!(result["stop"], "converged");
     assert!(result["iterations"].as_u64().unwrap() > 1);
     assert!(result["energy"].as_f64().unwrap() > 0.0);
@@ -475,7 +475,7 @@ fn the_demo_improves_a_photograph() {
 #[test]
 fn the_default_model_is_what_train_dct_makes() {
     let place = Place::new();
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/default.safetensors");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/dct5.safetensors");
     for name in ["1.safetensors", "2.safetensors"] {
         place.run_with(TRAIN, &[], &["dct", "-o", name]).success("train dct");
         assert!(std::fs::read(place.path(name)).unwrap() == std::fs::read(&shipped).unwrap());

@@ -203,3 +203,40 @@ fn mistakes_are_one_line() {
     refuses("inspect clean/a.npy", 3, &["a.npy", "model file"]);
     refuses("inspect m.safetensors -o nowhere", 2, &["nowhere", "does not exist"]);
 }
+
+#[test]
+fn shipped_models_go_by_their_names() {
+    let place = Place::new();
+    for (name, model) in [
+        ("default", "wcrr-small"),
+        ("wcrr-small", "wcrr-small"),
+        ("crr-small", "crr-small"),
+        ("dct5", "dct5"),
+    ] {
+        let result = place
+            .run_with(TRAIN, &[], &["inspect", name, "--json"])
+            .success(name)
+            .json();
+        assert_eq!(result["model"], model);
+        assert_eq!(result["certificate"]["norm_kind"], "bound");
+        assert_eq!(result["certificate"]["energy_convex"], true, "{name}");
+        let rho = result["certificate"]["weak_convexity"].as_f64().unwrap();
+        assert_eq!(rho > 0.0, model == "wcrr-small", "{name} has rho {rho}");
+    }
+    // Up to 12 knots, and as few parameters as the README says.
+    let largest = |name: &str| {
+        let result = place.run_with(TRAIN, &[], &["inspect", name, "--json"]).json();
+        result["knots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|k| k.as_u64().unwrap())
+            .max()
+    };
+    assert!(largest("wcrr-small") <= Some(12) && largest("crr-small") <= Some(12));
+    place.refuses(TRAIN, &[], &["inspect", "wcrr-smal"], 3, &["wcrr-smal"]);
+    // A file of that name comes first.
+    place.run_with(TRAIN, &[], &["dct", "-o", "wcrr-small"]).success("dct");
+    let result = place.run_with(TRAIN, &[], &["inspect", "wcrr-small", "--json"]).json();
+    assert_eq!(result["model"], "dct5");
+}

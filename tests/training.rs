@@ -259,3 +259,22 @@ fn rates_warm_up_and_fall() {
     assert!((rates[55] - 0.55).abs() < 1e-12 && (rates[100] - 0.1).abs() < 1e-12);
     assert!(rates[..10].is_sorted() && rates[10..].windows(2).all(|r| r[0] > r[1]));
 }
+
+#[test]
+fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/configs");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let config = RidgeConfig::read(&path).unwrap();
+        assert_eq!(path.file_stem().unwrap(), config.name.as_str());
+        assert!(
+            knotwork::train::parameters(&start(&config)) <= 13_800,
+            "{}",
+            path.display()
+        );
+        assert!(config.adaptation.max_knots <= 12, "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 4);
+}

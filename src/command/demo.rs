@@ -27,7 +27,7 @@ pub struct DemoArgs {
     /// Seed of the noise
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Model file [default: the built-in model]
+    /// Model file, or one of the shipped models: wcrr-small, crr-small, dct5 [default: wcrr-small]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Print one JSON object as the last line of stdout
@@ -62,7 +62,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         .map(|(c, n)| c + args.sigma as f32 * n)
         .collect();
     let noisy = Image::gray(clean.height, clean.width, planes, Format::Png8)?;
-    let model = load_model(args.model.as_deref())?;
+    let model = load_model(args.model.as_deref(), args.sigma)?;
     let settings = SolveArgs {
         sigma: args.sigma,
         model: args.model.clone(),

@@ -12,14 +12,11 @@ use crate::gpu::Gpu;
 use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
 use crate::io::image::{Format, Image};
-use crate::model::Ridge;
 use crate::model::device::RunOptions;
+use crate::model::{Ridge, Shipped};
 use crate::report::{RunRecord, certificate, metrics};
 use crate::solver::{Denoiser, Outcome, Settings, Stop};
 use crate::{Error, Result};
-
-/// The model used when none is named.
-static DEFAULT_MODEL: &[u8] = include_bytes!("../../assets/models/default.safetensors");
 
 /// Arguments of `reconstruct denoise`.
 #[derive(Args, Clone, Debug)]
@@ -57,7 +54,7 @@ pub struct SolveArgs {
     /// Standard deviation of the noise, as a fraction of the image range: 0.098 or 25/255
     #[arg(long, value_name = "S", value_parser = parse_level, allow_hyphen_values = true)]
     pub sigma: f64,
-    /// Model file [default: the built-in model]
+    /// Model file, or one of the shipped models: wcrr-small, crr-small, dct5 [default: wcrr-small]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Weight of the regularizer
@@ -145,12 +142,9 @@ pub(super) struct Solved {
     pub tiles: usize,
 }
 
-/// The model named, or the built-in one, and what to call it.
-pub(super) fn load_model(path: Option<&Path>) -> Result<Ridge> {
-    match path {
-        Some(path) => Ridge::read(path),
-        None => Ridge::from_bytes(DEFAULT_MODEL),
-    }
+/// The model named, a file or a shipped one, or what is right for noise of `sigma`.
+pub(super) fn load_model(path: Option<&Path>, sigma: f64) -> Result<Ridge> {
+    path.map_or_else(|| Shipped::for_level(sigma), Shipped::or_file)
 }
 
 /// Denoises all planes of `image`, as many at once as fit.
@@ -259,7 +253,7 @@ pub fn denoise(args: &DenoiseArgs) -> Result<()> {
             "the record would replace the image; name another with --record",
         ));
     }
-    let model = load_model(args.solve.model.as_deref())?;
+    let model = load_model(args.solve.model.as_deref(), args.solve.sigma)?;
     model.alphas(args.solve.sigma)?;
     let reading = start.elapsed().as_secs_f64();
 

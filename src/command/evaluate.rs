@@ -7,14 +7,14 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::denoise::{load_model, parse_count, parse_level, parse_positive, quality};
+use super::denoise::{parse_count, parse_level, parse_positive, quality};
 use super::{Console, DeviceArgs};
 use crate::gpu::Gpu;
 use crate::io::folder::Folder;
 use crate::io::image::Image;
 use crate::io::noise;
-use crate::model::Ridge;
 use crate::model::device::RunOptions;
+use crate::model::{Ridge, Shipped};
 use crate::report::metrics::CONVENTIONS;
 use crate::solver::{Denoiser, Settings};
 use crate::{Error, Result};
@@ -25,7 +25,7 @@ const BATCH: usize = 8;
 /// Arguments of `train evaluate`.
 #[derive(Args, Clone, Debug)]
 pub struct EvaluateArgs {
-    /// Model file, or `default` for the built-in model
+    /// Model file, or one of the shipped models: default (wcrr-small), crr-small, dct5
     pub model: PathBuf,
     /// Folder of clean images
     #[arg(long, value_name = "DIR")]
@@ -84,7 +84,7 @@ struct Score {
 /// An unusable model or folder, noise levels outside the model's range, device errors.
 pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
-    let model = load_model(Some(args.model.as_path()).filter(|path| path.as_os_str() != "default"))?;
+    let model = Shipped::or_file(&args.model)?;
     for &sigma in &args.sigma {
         model.alphas(sigma)?;
     }

@@ -3,13 +3,12 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::denoise::load_model;
 use super::{Console, DeviceArgs};
 use crate::gpu::ceilings::Ceilings;
 use crate::gpu::{Gpu, list_adapters};
 use crate::io::noise;
-use crate::model::Ridge;
 use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::model::{Ridge, SHIPPED};
 use crate::report::profile::ceiling_line;
 use crate::{Error, Result};
 
@@ -55,7 +54,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     ));
     let error = self_test(&gpu)?;
     console.say(format!(
-        "self-test: gradient of the built-in model against f64 on the host, relative error {error:.1e}"
+        "self-test: gradient of the default model against f64 on the host, relative error {error:.1e}"
     ));
     let ceilings = args.measure.then(|| Ceilings::measure(&gpu)).transpose()?;
     if let Some(ceilings) = &ceilings {
@@ -90,9 +89,9 @@ fn limits(gpu: &Gpu) -> Value {
     })
 }
 
-/// Relative error, in l2, of the built-in model's gradient on a small image of fixed noise.
+/// Relative error, in l2, of the default model's gradient on a small image of fixed noise.
 fn self_test(gpu: &Gpu) -> Result<f64> {
-    let model = load_model(None)?;
+    let model = SHIPPED[0].model()?;
     let [height, width] = [23, 37];
     let sigma = 0.1;
     let image: Vec<f32> = noise::gaussian(3, 0, height * width)

@@ -7,9 +7,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Console;
-use super::denoise::{load_model, named_hash};
+use super::denoise::named_hash;
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::image::Format;
+use crate::model::Shipped;
 use crate::report::plot::activations_figure;
 use crate::report::{certificate, filters_picture};
 use crate::{Error, Result};
@@ -17,7 +18,7 @@ use crate::{Error, Result};
 /// Arguments of `train inspect`.
 #[derive(Args, Clone, Debug)]
 pub struct InspectArgs {
-    /// Model file of a ridge regularizer, or `default` for the built-in model
+    /// Model file of a ridge regularizer, or one of the shipped models: default (wcrr-small), crr-small, dct5
     pub model: PathBuf,
     /// Folder, which must exist, for certificate.json, activations.svg and filters.png
     #[arg(short, long, value_name = "DIR")]
@@ -36,8 +37,8 @@ pub struct InspectArgs {
 /// An unusable model, unwritable outputs.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
-    let path = Some(args.model.as_path()).filter(|path| path.as_os_str() != "default");
-    let model = load_model(path)?;
+    let path = Some(args.model.as_path()).filter(|path| path.exists());
+    let model = Shipped::or_file(&args.model)?;
     let constants = certificate(&model, 1.0);
     let result = json!({
         "model": model.name,

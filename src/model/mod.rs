@@ -8,10 +8,12 @@ pub mod import;
 pub(crate) mod passes;
 mod reduce;
 mod ridge;
+mod shipped;
 mod spline;
 mod tiles;
 
 pub use reduce::{KnotBudget, KnotReduction};
 pub use ridge::{NormKind, Ridge, Scaling};
+pub use shipped::{SHIPPED, Shipped};
 pub use spline::SplineModel;
 pub use tiles::{Tile, Tiling};
