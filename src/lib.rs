@@ -16,6 +16,7 @@ pub mod gpu;
 pub mod io;
 pub mod model;
 pub mod network;
+pub mod operator;
 pub mod report;
 pub mod solver;
 pub mod spline;

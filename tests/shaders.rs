@@ -11,7 +11,8 @@ use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
-use knotwork::solver::{AgdParams, AgdState, NormaliseParams};
+use knotwork::operator::{AngleEntry, CorrelateParams, FilterParams, FrameParams, MaskParams, RadonParams};
+use knotwork::solver::{AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, SubtractParams, TvParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
 use knotwork::train::{
@@ -248,6 +249,24 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<Tv2Params>("tv2_prox"),
         mismatches::<Tv2Params>("tv2_nodes"),
         mismatches::<SampleParams>("tv2_samples"),
+        mismatches::<DescentParams>("descent_step"),
+        mismatches::<DescentParams>("descent_control"),
+        mismatches::<DescentParams>("descent_move"),
+        mismatches::<DescentParams>("tv_sums"),
+        mismatches::<DescentState>("descent_control"),
+        mismatches::<SubtractParams>("subtract"),
+        mismatches::<TvParams>("tv_primal"),
+        mismatches::<TvParams>("tv_dual"),
+        mismatches::<FrameParams>("frame_pad"),
+        mismatches::<FrameParams>("frame_fold"),
+        mismatches::<CorrelateParams>("frame_correlate"),
+        mismatches::<MaskParams>("mask"),
+        mismatches::<RadonParams>("radon"),
+        mismatches::<RadonParams>("radon_adjoint"),
+        mismatches::<RadonParams>("radon_interpolate"),
+        mismatches::<AngleEntry>("radon"),
+        mismatches::<AngleEntry>("radon_adjoint"),
+        mismatches::<FilterParams>("ramp_filter"),
     ]
     .concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

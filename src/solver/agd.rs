@@ -45,6 +45,26 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Checks what holds for every solver.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the first setting that makes no sense.
+    pub(super) fn check(&self) -> Result<()> {
+        let fail = |why: String| Err(Error::Usage(why));
+        if !(self.lambda.is_finite() && self.lambda > 0.0) {
+            return fail(format!("lambda {} must be above 0", self.lambda));
+        }
+        if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
+            return fail(format!("the tolerance {} must be above 0", self.tolerance));
+        }
+        if self.max_iterations == 0 {
+            return fail("at least one iteration is needed".into());
+        }
+        Ok(())
+    }
+}
+
 /// Why an image was finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,7 +128,7 @@ impl Buffers {
 
 /// One submission should keep the device busy for about this long: short enough to notice convergence early, long enough
 /// to hide the wait.
-const SECONDS_PER_CHECK: f64 = 0.15;
+pub(super) const SECONDS_PER_CHECK: f64 = 0.15;
 
 impl<'g> Denoiser<'g> {
     /// Prepares for batches of up to `slots` images of `height` x `width`.
@@ -277,23 +297,14 @@ impl<'g> Denoiser<'g> {
 }
 
 fn check(settings: &Settings, model: &Ridge) -> Result<()> {
-    let fail = |why: String| Err(Error::Usage(why));
-    if !(settings.lambda.is_finite() && settings.lambda > 0.0) {
-        return fail(format!("lambda {} must be above 0", settings.lambda));
-    }
-    if !(settings.tolerance.is_finite() && settings.tolerance > 0.0) {
-        return fail(format!("the tolerance {} must be above 0", settings.tolerance));
-    }
-    if settings.max_iterations == 0 {
-        return fail("at least one iteration is needed".into());
-    }
+    settings.check()?;
     let convexity = settings.lambda * model.weak_convexity();
     if convexity > 1.0 + 1e-6 {
-        return fail(format!(
+        return Err(Error::Usage(format!(
             "lambda {} makes the energy non-convex (lambda rho = {convexity:.3} > 1); use at most {:.4}",
             settings.lambda,
             1.0 / model.weak_convexity()
-        ));
+        )));
     }
     Ok(())
 }

@@ -2,9 +2,13 @@
 
 mod agd;
 mod agd_kernels;
+mod descent;
 mod power;
+mod tv;
 
 pub use agd::{Denoiser, Outcome, Settings, Stop};
 pub(crate) use agd_kernels::{AgdKernels, Iterates, NOT_FINITE, RUNNING};
 pub use agd_kernels::{AgdParams, AgdState};
+pub use descent::{Constants, DescentParams, DescentState, Reconstructor, Regularizer, SubtractParams};
 pub use power::{NormaliseParams, gram_norm};
+pub use tv::{TvParams, total_variation};

@@ -5,6 +5,7 @@
 pub mod device;
 pub mod models;
 pub mod network;
+pub mod operators;
 pub mod parameters;
 pub mod problem;
 pub mod responses;

@@ -1,0 +1,446 @@
+//! Reconstruction from linear measurements by accelerated descent.
+//!
+//! Minimises `F(x) = |H x - y|^2 / 2 + lambda R(x)` over a box, with `R` a ridge regularizer or total variation.
+//!
+//! **Ridge.** `f`, all of `F` but the box, has a gradient with Lipschitz constant `L = |H|^2 + lambda L_R`, and
+//! `f + lambda rho/2 |x|^2` is convex, `rho` the model's weak-convexity modulus. From `x_0 = z_0`,
+//!
+//! `x' = clamp(z_k - grad f(z_k) / L)`; if `D_k <= -m L |x' - x_k|^2` or `z_k = x_k`: `x_{k+1} = x'`,
+//! `z_{k+1} = x' + beta_k (x' - x_k)`; else `x_{k+1} = z_{k+1} = x_k`, `beta` anew from 0,
+//!
+//! `D_k = <grad f(z_k), x' - x_k> + L/2 |x' - z_k|^2 + lambda rho/2 |z_k - x_k|^2`. Smoothness and weak convexity make `D_k` an
+//! upper bound of `f(x') - f(x_k)`, so every step taken lowers `F` by at least `m L |x_{k+1} - x_k|^2`, `m = 1/2000`; a step
+//! from `z_k = x_k` lowers it by half of `L |x_{k+1} - x_k|^2`. Hence the steps tend to 0 and every limit point is critical,
+//! whatever `lambda`, and where `F` is convex it is a minimiser. All constants are bounds unless the model's norm is an
+//! estimate. The test costs two more sums: no energy is evaluated, and a step refused costs one gradient.
+//!
+//! **Total variation**, a baseline: the proximal gradient with momentum and restart (Beck and Teboulle, 2009; O'Donoghue
+//! and Candes, 2015), step `1 / |H|^2`, the proximal operator by a fixed number of inner steps from the last dual field.
+
+use std::time::Instant;
+
+use super::agd::SECONDS_PER_CHECK;
+use super::tv::{TvProx, total_variation};
+use super::{Outcome, Settings, Stop};
+use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
+use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
+use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::model::{NormKind, Ridge};
+use crate::operator::{LinearOperator, OperatorNorm, Pass};
+use crate::{Error, Result, shader_struct};
+
+shader_struct! {
+    /// Parameters of the `descent_*` kernels (`shaders/lib/descent.wgsl`).
+    pub struct DescentParams {
+        /// Pixels of the image.
+        pub pixels: u32,
+        /// Weight of the regularizer.
+        pub lambda: f32,
+        /// `L`.
+        pub lipschitz: f32,
+        /// `lambda rho`.
+        pub weak: f32,
+        /// Lower end of the box.
+        pub low: f32,
+        /// Upper end of the box.
+        pub high: f32,
+        /// Stop at this relative change.
+        pub tolerance: f32,
+        /// 0 safeguard, 1 restart, 2 plain.
+        pub rule: u32,
+    }
+}
+
+shader_struct! {
+    /// State of a descent (`shaders/lib/descent.wgsl`).
+    pub struct DescentState {
+        /// Momentum sequence.
+        pub t: f32,
+        /// Weight of the next extrapolation.
+        pub beta: f32,
+        /// Relative change of the last step taken.
+        pub change: f32,
+        /// Iterations done.
+        pub iterations: u32,
+        /// 0 running, 1 converged, 2 not finite.
+        pub status: u32,
+        /// Restarts done.
+        pub restarts: u32,
+        /// 1: the last step was taken.
+        pub accepted: u32,
+        /// Padding.
+        pub pad0: u32,
+    }
+}
+
+shader_struct! {
+    /// Parameters of `subtract.wgsl`.
+    pub struct SubtractParams {
+        /// Values.
+        pub count: u32,
+        /// Workgroups per row of workgroups.
+        pub row: u32,
+        /// Padding.
+        pub pad0: u32,
+        /// Padding.
+        pub pad1: u32,
+    }
+}
+
+const RUNNING: u32 = 0;
+const NOT_FINITE: u32 = 2;
+const SAFEGUARD: u32 = 0;
+const RESTART: u32 = 1;
+const PLAIN: u32 = 2;
+
+/// What is known of images besides the measurement.
+#[derive(Clone, Copy, Debug)]
+pub enum Regularizer<'a> {
+    /// A ridge regularizer, run at some noise level.
+    Ridge(&'a Ridge, RunOptions),
+    /// Isotropic total variation.
+    TotalVariation,
+}
+
+/// The constants that a reconstruction rests on.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Constants {
+    /// `|H|^2`.
+    pub operator: OperatorNorm,
+    /// Lipschitz constant of the gradient of the smooth part.
+    pub lipschitz: f64,
+    /// `lambda rho`: `F + lambda rho/2 |x|^2` is convex.
+    pub weak_convexity: f64,
+    /// `1 / L`.
+    pub step: f64,
+    /// Whether every constant above is a bound, so that the steps are certified.
+    pub step_certified: bool,
+}
+
+/// Where the gradient of the regularizer, or its proximal operator, comes from.
+enum Prior {
+    Ridge(Box<RidgeOnDevice>),
+    TotalVariation { prox: Box<TvProx>, sums: Bound },
+}
+
+/// An operator and a regularizer prepared for one image at a time. Makes all kernels and buffers at once.
+pub struct Reconstructor<'g> {
+    gpu: &'g Gpu,
+    domain: [usize; 2],
+    range: [usize; 2],
+    prior: Prior,
+    forward: Pass,
+    residual: (Bound, [u32; 3]),
+    adjoint: Pass,
+    step: Bound,
+    control: Bound,
+    advance: Bound,
+    distance: InnerProduct,
+    buffers: Buffers,
+    readback: Readback,
+    settings: Settings,
+    constants: Constants,
+}
+
+struct Buffers {
+    x: Buffer,
+    y: Buffer,
+    z: Buffer,
+    state: Buffer,
+}
+
+impl<'g> Reconstructor<'g> {
+    /// Prepares reconstructions from measurements of `operator`, whose norm it computes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for settings that make no sense; model, operator and device errors.
+    pub fn new(
+        gpu: &'g Gpu,
+        operator: &dyn LinearOperator,
+        regularizer: Regularizer<'_>,
+        settings: Settings,
+    ) -> Result<Self> {
+        settings.check()?;
+        let norm = operator.norm_squared(gpu)?;
+        let (weak, prior_lipschitz, certified) = match regularizer {
+            Regularizer::Ridge(model, _) => {
+                let certified = model.norm_kind == NormKind::Bound;
+                (model.weak_convexity(), model.gradient_lipschitz(), certified)
+            }
+            Regularizer::TotalVariation => (0.0, 0.0, true),
+        };
+        let lipschitz = norm.squared + settings.lambda * prior_lipschitz;
+        let constants = Constants {
+            operator: norm,
+            lipschitz,
+            weak_convexity: settings.lambda * weak,
+            step: 1.0 / lipschitz,
+            step_certified: certified && norm.kind == NormKind::Bound,
+        };
+        let (domain, range) = (operator.domain(), operator.range());
+        let (pixels, measured) = (domain[0] * domain[1], range[0] * range[1]);
+        let buffers = Buffers {
+            x: gpu.buffer("x", pixels)?,
+            y: gpu.buffer("y", measured)?,
+            z: gpu.buffer("z", pixels)?,
+            state: gpu.buffer("state", size_of::<DescentState>() / 4)?,
+        };
+        let (product, data) = (gpu.buffer("H z", measured)?, gpu.buffer("data gradient", pixels)?);
+        let candidate = gpu.buffer("candidate", pixels)?;
+        let partials = gpu.buffer("step partials", pixels.div_ceil(VALUES_PER_GROUP) * 4)?;
+        let forward = operator.forward(gpu, &buffers.z, &product)?;
+        let adjoint = operator.adjoint(gpu, &product, &data)?;
+
+        let limits = settings.limits.unwrap_or((-f32::MAX, f32::MAX));
+        let params = DescentParams {
+            pixels: pixels as u32,
+            lambda: settings.lambda as f32,
+            // Rounded up: a step must not be longer than the constants allow.
+            lipschitz: (lipschitz as f32).next_up(),
+            weak: constants.weak_convexity as f32,
+            low: limits.0,
+            high: limits.1,
+            tolerance: settings.tolerance as f32,
+            rule: match (settings.accelerate, regularizer) {
+                (false, _) => PLAIN,
+                (true, Regularizer::Ridge(..)) => SAFEGUARD,
+                (true, Regularizer::TotalVariation) => RESTART,
+            },
+        };
+        let bind = |name: &str, params: DescentParams, memory: &[(&str, &Buffer)], values: u64| -> Result<Bound> {
+            let table = gpu.params(&[params])?;
+            let mut all = vec![("params", table.binding())];
+            all.extend(memory.iter().map(|&(n, b)| (n, b.into())));
+            let work = Work {
+                bytes: 4 * values * pixels as u64,
+                multiply_adds: values * pixels as u64,
+            };
+            Ok(gpu.kernel(name, &[])?.bind(gpu, &all)?.with_work(None, [work]))
+        };
+        let (state, x, z) = (&buffers.state, &buffers.x, &buffers.z);
+        let (prior, step) = match regularizer {
+            Regularizer::Ridge(model, options) => {
+                let gradient = gpu.buffer("gradient", pixels)?;
+                let active = gpu.upload("active", &[0_u32])?;
+                let images = Images {
+                    height: domain[0],
+                    width: domain[1],
+                    source: z,
+                    active: &active,
+                    slots: 1,
+                };
+                let on_device = RidgeOnDevice::new(gpu, model, &options, &images, &gradient, None)?;
+                let memory = [
+                    ("state", state),
+                    ("data", &data),
+                    ("prior", &gradient),
+                    ("z", z),
+                    ("x", x),
+                    ("candidate", &candidate),
+                    ("partials", &partials),
+                ];
+                (
+                    Prior::Ridge(Box::new(on_device)),
+                    bind("descent_step", params, &memory, 5)?,
+                )
+            }
+            Regularizer::TotalVariation => {
+                // The gradient step alone, without box or regularizer; what it sums is replaced by `tv_sums`.
+                let before = gpu.buffer("before the proximal operator", pixels)?;
+                let memory = [
+                    ("state", state),
+                    ("data", &data),
+                    ("prior", &data),
+                    ("z", z),
+                    ("x", x),
+                    ("candidate", &before),
+                    ("partials", &partials),
+                ];
+                let unlimited = DescentParams {
+                    lambda: 0.0,
+                    low: -f32::MAX,
+                    high: f32::MAX,
+                    ..params
+                };
+                let step = bind("descent_step", unlimited, &memory, 5)?;
+                let prox = TvProx::new(gpu, domain, settings.lambda / lipschitz, limits, &before, &candidate)?;
+                let memory = [
+                    ("v", &before),
+                    ("z", z),
+                    ("x", x),
+                    ("candidate", &candidate),
+                    ("partials", &partials),
+                ];
+                let sums = bind("tv_sums", params, &memory, 4)?;
+                (
+                    Prior::TotalVariation {
+                        prox: Box::new(prox),
+                        sums,
+                    },
+                    step,
+                )
+            }
+        };
+        let control = bind(
+            "descent_control",
+            params,
+            &[("partials", &partials), ("state", state)],
+            0,
+        )?;
+        let memory = [("state", state), ("candidate", &candidate), ("x", x), ("z", z)];
+        let advance = bind("descent_move", params, &memory, 4)?;
+        let residual = subtract(gpu, &product, &buffers.y, measured)?;
+        let distance = InnerProduct::new(gpu, &product, &buffers.y, 1, measured)?;
+        let kernels = [&step, &control, &advance, &residual.0].into_iter();
+        gpu.warm_up(kernels.chain(forward.kernels()).chain(adjoint.kernels()))?;
+        if let Prior::TotalVariation { prox, sums } = &prior {
+            gpu.warm_up(prox.kernels().chain([sums]))?;
+        }
+        let readback = gpu.readback(buffers.state.len())?;
+        Ok(Self {
+            gpu,
+            domain,
+            range,
+            prior,
+            forward,
+            residual,
+            adjoint,
+            step,
+            control,
+            advance,
+            distance,
+            buffers,
+            readback,
+            settings,
+            constants,
+        })
+    }
+
+    /// The constants in use.
+    pub fn constants(&self) -> Constants {
+        self.constants
+    }
+
+    /// Reconstructs the image (row, column) from `measurement`, starting at `start`. `progress` hears the iterations done
+    /// and the relative change of the last.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for wrong shapes, [`Error::Diverged`] for values that are not finite, device errors.
+    pub fn run(&self, measurement: &[f32], start: &[f32], mut progress: impl FnMut(usize, f64)) -> Result<Outcome> {
+        for (what, given, [rows, cols]) in [
+            ("measurement", measurement.len(), self.range),
+            ("start", start.len(), self.domain),
+        ] {
+            if given != rows * cols {
+                return Err(Error::Data(format!(
+                    "the {what} has {given} values, the operator wants {rows} x {cols}"
+                )));
+            }
+        }
+        let (low, high) = self.settings.limits.unwrap_or((-f32::MAX, f32::MAX));
+        // Descent is counted from the start, so it must lie in the box. NaN stays NaN and is reported below.
+        let start: Vec<f32> = start.iter().map(|v| v.clamp(low, high)).collect();
+        self.gpu.write(&self.buffers.y, measurement)?;
+        self.gpu.write(&self.buffers.x, &start)?;
+        self.gpu.write(&self.buffers.z, &start)?;
+        if let Prior::TotalVariation { prox, .. } = &self.prior {
+            prox.reset(self.gpu)?;
+        }
+        let mut state = DescentState {
+            t: 1.0,
+            ..Default::default()
+        };
+        self.gpu.write(&self.buffers.state, &[state])?;
+        let (mut done, mut batch) = (0, 1);
+        while done < self.settings.max_iterations && state.status == RUNNING {
+            let clock = Instant::now();
+            let trips = batch.min(self.settings.max_iterations - done);
+            let mut recorder = self.gpu.record();
+            for _ in 0..trips {
+                self.record_iteration(&mut recorder);
+            }
+            recorder.copy_out(self.buffers.state.all(), &self.readback);
+            recorder.submit();
+            state = self.gpu.fetch(&self.readback)?[0];
+            done += trips;
+            if state.status == NOT_FINITE {
+                return Err(Error::Diverged(format!(
+                    "the image became non-finite at iteration {}; check the measurement's values and the geometry",
+                    state.iterations
+                )));
+            }
+            progress(done, f64::from(state.change));
+            batch = ((SECONDS_PER_CHECK * trips as f64 / clock.elapsed().as_secs_f64()) as usize).clamp(1, 32);
+        }
+        self.outcome(&state)
+    }
+
+    fn record_iteration(&self, recorder: &mut Recorder<'_>) {
+        let groups = [
+            (self.domain[0] * self.domain[1]).div_ceil(VALUES_PER_GROUP) as u32,
+            1,
+            1,
+        ];
+        self.forward.record(recorder);
+        recorder.dispatch(&self.residual.0, self.residual.1, 0);
+        self.adjoint.record(recorder);
+        if let Prior::Ridge(model) = &self.prior {
+            model.record_gradient(recorder, 1);
+        }
+        recorder.dispatch(&self.step, groups, 0);
+        if let Prior::TotalVariation { prox, sums } = &self.prior {
+            prox.record(recorder);
+            recorder.dispatch(sums, groups, 0);
+        }
+        recorder.dispatch(&self.control, [1, 1, 1], 0);
+        recorder.dispatch(&self.advance, groups, 0);
+    }
+
+    /// The energy of the final image, and the image. `z` is free by now and takes it.
+    fn outcome(&self, state: &DescentState) -> Result<Outcome> {
+        let mut recorder = self.gpu.record();
+        recorder.copy(self.buffers.x.all(), self.buffers.z.all());
+        self.forward.record(&mut recorder);
+        self.distance.record(&mut recorder, 1);
+        if let Prior::Ridge(model) = &self.prior {
+            model.record_energy(&mut recorder, 1);
+        }
+        recorder.submit();
+        let distance: Vec<f32> = self.gpu.read(self.distance.totals())?;
+        let image: Vec<f32> = self.gpu.read(&self.buffers.x)?;
+        let regularizer = match &self.prior {
+            Prior::Ridge(model) => f64::from(self.gpu.read::<f32>(model.energies())?[0]),
+            Prior::TotalVariation { .. } => total_variation(&image, self.domain),
+        };
+        Ok(Outcome {
+            image,
+            energy: 0.5 * f64::from(distance[1]) + self.settings.lambda * regularizer,
+            iterations: state.iterations as usize,
+            restarts: state.restarts as usize,
+            change: f64::from(state.change),
+            stop: if state.status == RUNNING {
+                Stop::MaxIterations
+            } else {
+                Stop::Converged
+            },
+        })
+    }
+}
+
+/// `a <- a - b` and its workgroups.
+fn subtract(gpu: &Gpu, a: &Buffer, b: &Buffer, count: usize) -> Result<(Bound, [u32; 3])> {
+    let groups = count.div_ceil(VALUES_PER_GROUP) as u32;
+    let row = groups.min(gpu.limits().max_compute_workgroups_per_dimension);
+    let params = gpu.params(&[SubtractParams {
+        count: count as u32,
+        row,
+        ..Default::default()
+    }])?;
+    let memory = [("params", params.binding()), ("a", a.into()), ("b", b.into())];
+    let work = Work {
+        bytes: 12 * count as u64,
+        multiply_adds: 0,
+    };
+    let bound = gpu.kernel("subtract", &[])?.bind(gpu, &memory)?.with_work(None, [work]);
+    Ok((bound, [row, groups.div_ceil(row), 1]))
+}
