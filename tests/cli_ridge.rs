@@ -251,7 +251,7 @@ fn mistakes_are_named() {
     refuses(&arguments(&["-o", "out", "--resume"]), 3, &["model.mu", "10.0", "11.0"]);
     with(CONFIG);
     picture(9, 28)
-        .write(&place.path("images").join("5.png"), Format::Png8)
+        .write(place.path("images").join("5.png"), Format::Png8)
         .unwrap();
     refuses(&arguments(&["-o", "out", "--resume"]), 3, &["other images"]);
     std::fs::write(place.path("out").join("last.safetensors"), b"torn").unwrap();
