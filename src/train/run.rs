@@ -289,11 +289,10 @@ impl<'g> Run<'g> {
     }
 }
 
-/// Numbers that are trained.
+/// Numbers that are trained, counted as the published models are: both halves of antisymmetric activations.
 pub fn parameters(state: &TrainingState) -> usize {
     let entries = |splines: &[crate::spline::Spline]| splines.iter().map(crate::spline::Spline::len).sum::<usize>();
-    // Half of an antisymmetric activation follows from the other.
-    state.weights.len() + entries(&state.activations).div_ceil(2) + entries(&state.scalings)
+    state.weights.len() + entries(&state.activations) + entries(&state.scalings)
 }
 
 /// The first setting in which two configurations differ.
