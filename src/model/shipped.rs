@@ -67,7 +67,7 @@ impl Shipped {
         }
     }
 
-    /// What is used for noise of `sigma` where no model is named: the first, or [`ANY_LEVEL`] beyond its range.
+    /// What is used for noise of `sigma` where no model is named: the first, or the cosine model `dct5` beyond its range.
     ///
     /// # Errors
     /// As [`Self::model`].

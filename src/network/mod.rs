@@ -5,7 +5,7 @@
 //! networks side by side, one kernel launch for all: other seeds, data and regularisation, the same shape.
 //!
 //! [`architecture`] numbers the parameters, [`start`] initialises them, [`ensemble`] holds the kernels,
-//! [`adam`] is the optimiser, [`mod@adapt`] moves knots,
+//! [`crate::train::Adam`] is the optimiser, [`mod@adapt`] moves knots,
 //! [`mod@train`] runs the schedule, [`trained`] is the result with its certificate, [`targets`] the functions of the published
 //! comparison and [`experiment`] that comparison.
 

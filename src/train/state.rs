@@ -20,7 +20,7 @@ pub type Moments = Vec<[f32; 2]>;
 pub struct TrainingState {
     /// The configuration.
     pub config: RidgeConfig,
-    /// What the data were, see [`super::Corpus::hash`].
+    /// What the data were, see [`super::data::Corpus::hash`].
     pub data: String,
     /// Filters, (filter, row, column).
     pub weights: Vec<f32>,
