@@ -9,6 +9,7 @@ use super::denoise::{SolveArgs, load_model, named_hash, parse_level, quality, so
 use super::{Console, DeviceArgs};
 use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
+use crate::model::DENOISING;
 use crate::report::{RunRecord, certificate};
 use crate::{Error, Result};
 
@@ -62,7 +63,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         .map(|(c, n)| c + args.sigma as f32 * n)
         .collect();
     let noisy = Image::gray(clean.height, clean.width, planes, Format::Png8)?;
-    let model = load_model(args.model.as_deref(), args.sigma)?;
+    let model = load_model(args.model.as_deref(), DENOISING, args.sigma)?;
     let settings = SolveArgs {
         sigma: args.sigma,
         model: args.model.clone(),

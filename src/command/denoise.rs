@@ -13,7 +13,7 @@ use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
 use crate::io::image::{Format, Image};
 use crate::model::device::RunOptions;
-use crate::model::{Ridge, Shipped};
+use crate::model::{DENOISING, Ridge, Shipped};
 use crate::report::{RunRecord, certificate, metrics};
 use crate::solver::{Denoiser, Outcome, Settings, Stop};
 use crate::{Error, Result};
@@ -54,7 +54,8 @@ pub struct SolveArgs {
     /// Standard deviation of the noise, as a fraction of the image range: 0.098 or 25/255
     #[arg(long, value_name = "S", value_parser = parse_level, allow_hyphen_values = true)]
     pub sigma: f64,
-    /// Model file, or one of the shipped models: wcrr-small, crr-small, dct5 [default: wcrr-small]
+    /// Model file, or one of the shipped models: wcrr-small, crr-small, dct5 [default: wcrr-small for denoising, else crr-small,
+    /// which is convex]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Weight of the regularizer
@@ -142,9 +143,9 @@ pub(super) struct Solved {
     pub tiles: usize,
 }
 
-/// The model named, a file or a shipped one, or what is right for noise of `sigma`.
-pub(super) fn load_model(path: Option<&Path>, sigma: f64) -> Result<Ridge> {
-    path.map_or_else(|| Shipped::for_level(sigma), Shipped::or_file)
+/// The model named, a file or a shipped one, or `choice` if that is right for noise of `sigma`.
+pub(super) fn load_model(path: Option<&Path>, choice: &Shipped, sigma: f64) -> Result<Ridge> {
+    path.map_or_else(|| Shipped::for_level(choice, sigma), Shipped::or_file)
 }
 
 /// Denoises all planes of `image`, as many at once as fit.
@@ -253,7 +254,7 @@ pub fn denoise(args: &DenoiseArgs) -> Result<()> {
             "the record would replace the image; name another with --record",
         ));
     }
-    let model = load_model(args.solve.model.as_deref(), args.solve.sigma)?;
+    let model = load_model(args.solve.model.as_deref(), DENOISING, args.solve.sigma)?;
     model.alphas(args.solve.sigma)?;
     let reading = start.elapsed().as_secs_f64();
 

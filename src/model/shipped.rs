@@ -32,6 +32,13 @@ pub const SHIPPED: &[Shipped] = shipped![
     "dct5": "convex, 24 cosines of 5x5, not trained, any sigma",
 ];
 
+/// What denoising uses where none is named.
+pub const DENOISING: &Shipped = &SHIPPED[0];
+
+/// What other reconstructions use: where a measurement does not see everything, responses grow far beyond those of noisy images,
+/// and a weakly convex regularizer may reward them for growing on. A convex one never does.
+pub const CONVEX: &Shipped = &SHIPPED[1];
+
 /// The one for noise levels beyond the range of the first.
 const ANY_LEVEL: &str = "dct5";
 
@@ -67,12 +74,12 @@ impl Shipped {
         }
     }
 
-    /// What is used for noise of `sigma` where no model is named: the first, or the cosine model `dct5` beyond its range.
+    /// What is used for noise of `sigma` where no model is named: `choice`, or the cosine model `dct5` beyond its range.
     ///
     /// # Errors
     /// As [`Self::model`].
-    pub fn for_level(sigma: f64) -> Result<Ridge> {
-        let first = SHIPPED[0].model()?;
+    pub fn for_level(choice: &Self, sigma: f64) -> Result<Ridge> {
+        let first = choice.model()?;
         if sigma <= first.sigma_range.1 {
             return Ok(first);
         }
