@@ -1,13 +1,13 @@
-//! The open device: limits, memory, errors and readback.
+//! The open device: limits, kernels, memory and errors.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::adapter::{self, AdapterChoice, AdapterSummary};
-use super::buffer::{Buffer, Charge, Slice};
+use super::buffer::{Buffer, Charge};
 use super::compose::{compose, compose_text};
 use super::faults::{Fault, Faults, lock};
 use super::kernel::{Bound, Kernel, Specialisation};
@@ -64,7 +64,7 @@ pub struct Gpu {
     limits: wgpu::Limits,
     faults: Arc<Faults>,
     kernels: Mutex<HashMap<Specialisation, Arc<Kernel>>>,
-    recording: AtomicI64,
+    pub(super) recording: AtomicI64,
     allocated: Arc<AtomicU64>,
     peak: AtomicU64,
     budget: Option<u64>,
@@ -396,27 +396,6 @@ impl Gpu {
         })
     }
 
-    /// Overwrites the front of `buffer`; reaches the device before anything submitted later.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] if a recorder holds unsubmitted work, which would see the new data too, or on overrun.
-    pub fn write<T: bytemuck::Pod>(&self, buffer: &Buffer, data: &[T]) -> Result<()> {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        if self.recording.load(Ordering::Relaxed) != 0 {
-            return Err(Error::Internal(
-                "write to the device while dispatches wait to be submitted".into(),
-            ));
-        }
-        if bytes.len() as u64 > buffer.bytes {
-            return Err(Error::Internal(format!(
-                "{} bytes do not fit a buffer of {}",
-                bytes.len(),
-                buffer.bytes
-            )));
-        }
-        self.scoped("write", |_| self.queue.write_buffer(&buffer.raw, 0, bytes))
-    }
-
     /// A new recorder.
     pub fn record(&self) -> Recorder<'_> {
         Recorder::new(self, self.profiler.is_some())
@@ -425,16 +404,6 @@ impl Gpu {
     /// A new recorder whose dispatches do not appear in a profile.
     pub fn record_untimed(&self) -> Recorder<'_> {
         Recorder::new(self, false)
-    }
-
-    /// Host-visible memory for `len` elements that a recorder can copy to again and again.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn readback(&self, len: usize) -> Result<Readback> {
-        let bytes = len as u64 * 4;
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        Ok(Readback(self.allocate("readback", bytes, usage)?))
     }
 
     /// Waits for everything submitted.
@@ -456,56 +425,7 @@ impl Gpu {
             other => Error::Internal(other.to_string()),
         })
     }
-
-    /// Waits for everything submitted and reads what a recorder copied to `readback`.
-    ///
-    /// # Errors
-    /// As [`Gpu::wait`]: a failed batch fails the read instead of returning stale bytes.
-    pub fn fetch<T: bytemuck::Pod>(&self, readback: &Readback) -> Result<Vec<T>> {
-        let (send, receive) = mpsc::channel();
-        readback.0.raw.map_async(wgpu::MapMode::Read, .., move |outcome| {
-            // The receiver lives until the wait below is over; a failed send has nobody to tell.
-            let _ = send.send(outcome);
-        });
-        self.wait()?;
-        match receive.try_recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(Error::DeviceLost(format!("cannot read from the device: {e}"))),
-            Err(_) => {
-                return Err(Error::DeviceLost(
-                    "the device finished without mapping its result".into(),
-                ));
-            }
-        }
-        let view = readback
-            .0
-            .raw
-            .get_mapped_range(..)
-            .map_err(|e| Error::Internal(e.to_string()))?;
-        let mut data = vec![T::zeroed(); view.len() / size_of::<T>()];
-        bytemuck::cast_slice_mut::<T, u8>(&mut data).copy_from_slice(&view);
-        drop(view);
-        readback.0.raw.unmap();
-        Ok(data)
-    }
-
-    /// Reads memory back: submits a copy, waits, maps.
-    ///
-    /// # Errors
-    /// As [`Gpu::fetch`].
-    pub fn read<'a, T: bytemuck::Pod>(&self, memory: impl Into<Slice<'a>>) -> Result<Vec<T>> {
-        let slice = memory.into();
-        let readback = self.readback((slice.bytes / 4) as usize)?;
-        let mut recorder = self.record();
-        recorder.copy_out(slice, &readback);
-        recorder.submit();
-        self.fetch(&readback)
-    }
 }
-
-/// Host-visible memory made by [`Gpu::readback`].
-#[derive(Debug)]
-pub struct Readback(pub(super) Buffer);
 
 /// Bytes of memory that the system could give out, where it says so.
 fn available_memory() -> Option<u64> {

@@ -16,14 +16,16 @@ mod profile;
 mod recorder;
 pub mod reduce;
 pub mod shaders;
+mod transfer;
 mod work;
 
 pub use adapter::{AdapterChoice, AdapterSummary, list_adapters};
 pub use buffer::{Buffer, Slice};
 pub use compose::{Composed, compose};
-pub use device::{Gpu, GpuOptions, Readback, Timings};
+pub use device::{Gpu, GpuOptions, Timings};
 pub use kernel::{Binding, BindingKind, Bound, Kernel, Reflected, Specialisation, reflect};
 pub use params::{ParamTable, ShaderStruct};
 pub use profile::{KernelTime, Launch, Profile};
 pub use recorder::Recorder;
+pub use transfer::Readback;
 pub use work::Work;

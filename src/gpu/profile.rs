@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::buffer::Buffer;
-use super::device::{Gpu, Readback};
+use super::device::Gpu;
 use super::faults::lock;
 use super::kernel::{Bound, Specialisation};
 use super::recorder::DISPATCHES_PER_SUBMIT;
+use super::transfer::Readback;
 use super::work::Work;
 use crate::Result;
 

@@ -1,9 +1,10 @@
 //! Recording of dispatches; nothing here blocks or allocates device memory.
 
 use super::buffer::Slice;
-use super::device::{Gpu, Readback};
+use super::device::Gpu;
 use super::kernel::Bound;
 use super::profile::Block;
+use super::transfer::Readback;
 
 /// Dispatches are handed to the device in batches of this many, so that it never waits for the host to finish recording
 /// a long list and no single submission grows long enough for a driver's hang detection.
