@@ -12,7 +12,7 @@ use knotwork::gpu::{Gpu, GpuOptions, Recorder};
 use knotwork::io::noise;
 use knotwork::model::{NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
-use knotwork::train::{Batch, TrainableRidge};
+use knotwork::train::{BatchShape, TrainableRidge};
 
 const PATCHES: usize = 128;
 const SIDE: usize = 40;
@@ -52,7 +52,7 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
 
 fn main() {
     let gpu = Gpu::open(GpuOptions::default()).unwrap();
-    let batch = Batch {
+    let batch = BatchShape {
         patches: PATCHES,
         height: SIDE,
         width: SIDE,

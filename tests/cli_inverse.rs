@@ -199,6 +199,29 @@ fn mistakes_are_one_line() {
         &["clean.npy", "72"],
     );
     refuses(
+        "inpaint clean.npy --mask half.npy -o half.npy --sigma 0.1",
+        3,
+        &["half.npy"],
+    );
+    let full = gray(SIZE, vec![1.0; SIZE[0] * SIZE[1]]);
+    write("full.npy", full, Format::NpyF32);
+    // No file that is read is ever replaced, whatever its path is spelt like.
+    refuses(
+        "inpaint clean.npy --mask full.npy -o ./full.npy --sigma 0.1",
+        2,
+        &["full.npy", "-o"],
+    );
+    refuses(
+        "deblur full.npy --kernel small.npy -o clean.npy --sigma 0.1 --clean clean.npy",
+        2,
+        &["clean.npy", "-o"],
+    );
+    refuses(
+        "deblur clean.npy --kernel small.npy -o o.npy --sigma 0.1 --record full.npy --clean full.npy",
+        2,
+        &["full.npy", "--record"],
+    );
+    refuses(
         "deblur clean.npy --kernel small.npy -o o.npy --sigma 0.1 --model dct6",
         3,
         &["dct6"],

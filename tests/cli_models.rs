@@ -235,6 +235,13 @@ fn shipped_models_go_by_their_names() {
     };
     assert!(largest("wcrr-small") <= Some(12) && largest("crr-small") <= Some(12));
     place.refuses(TRAIN, &[], &["inspect", "wcrr-smal"], 3, &["wcrr-smal"]);
+    picture(1, 20, 24).write(place.path("in.npy"), Format::NpyF32).unwrap();
+    place
+        .run("denoise in.npy -o out.npy --sigma 0.05 --model crr-small")
+        .success("a shipped model by its name");
+    let record = std::fs::read_to_string(place.path("out.run.json")).unwrap();
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["inputs"]["model"]["shipped"], "crr-small");
     // A file of that name comes first.
     place.run_with(TRAIN, &[], &["dct", "-o", "wcrr-small"]).success("dct");
     let result = place.run_with(TRAIN, &[], &["inspect", "wcrr-small", "--json"]).json();

@@ -49,6 +49,18 @@ impl Problem<'_> {
         moved.map(|v| v.clamp(self.limits.0, self.limits.1)).collect()
     }
 
+    /// What decides about the step from `z` at `x`: `D`, the most that it may be, and the size of its terms.
+    fn descent_bound(&self, x: &[f64], z: &[f64], rho: f64) -> (f64, f64, f64) {
+        let next = self.step(z);
+        let along: f64 = (self.gradient(z).iter().zip(&next).zip(x))
+            .map(|((g, n), x)| g * (n - x))
+            .sum();
+        let stepped = 0.5 * self.lipschitz * distance(&next, z).powi(2);
+        let weak = 0.5 * self.lambda * rho * distance(z, x).powi(2);
+        let most = -5e-4 * self.lipschitz * distance(&next, x).powi(2);
+        (along + stepped + weak, most, along.abs() + stepped + weak)
+    }
+
     /// The energy, and how far an f32 evaluation may be off.
     fn energy(&self, x: &[f64]) -> (f64, f64) {
         let (product, error) = self.dense.apply(x, false);
@@ -191,7 +203,7 @@ fn converged_images_are_critical_and_have_the_energy_reported() {
 fn every_step_descends_by_what_is_promised() {
     let _turn = turn();
     let model = weakly_convex();
-    let mut restarts = 0;
+    let (mut restarts, mut clear) = (0, 0);
     for case in cases() {
         let y = measure(case.operator.as_ref(), &image(4, SIZE));
         let settings = Settings {
@@ -216,6 +228,8 @@ fn every_step_descends_by_what_is_promised() {
         let problem = problem(copy, &model, &settings, &y, lipschitz);
         let mut before = widen(&start);
         let mut refused = 0;
+        // The iteration as its formula says, from the device's iterates: z, t and beta follow from the decisions so far.
+        let (mut z, mut t, mut beta) = (before.clone(), 1.0_f64, 0.0);
         for iterations in 1..60 {
             let (outcome, _) = run(iterations);
             assert_eq!(outcome.iterations, iterations);
@@ -234,12 +248,23 @@ fn every_step_descends_by_what_is_promised() {
             if outcome.restarts > refused {
                 assert_eq!(x, before, "{} step {iterations}: taken although refused", case.name);
             }
+            let taken = outcome.restarts == refused;
+            let bound = problem.descent_bound(&before, &z, model.weak_convexity());
+            if beta > 0.0 && (bound.0 - bound.1).abs() > 1e-3 * bound.2 {
+                let name = case.name;
+                assert_eq!(taken, bound.0 <= bound.1, "{name} step {iterations}: {bound:?}");
+                clear += 1;
+            }
+            let next = 0.5 * (1.0 + (1.0 + 4.0 * t * t).sqrt());
+            (t, beta) = if taken { (next, (t - 1.0) / next) } else { (1.0, 0.0) };
+            z = x.iter().zip(&before).map(|(x, b)| x + beta * (x - b)).collect();
             refused = outcome.restarts;
             restarts = restarts.max(refused);
             before = x;
         }
     }
     assert!(restarts > 0, "the safeguard was never needed, so nothing was tested");
+    assert!(clear > 100, "only {clear} decisions were clear");
 }
 
 #[test]
@@ -355,6 +380,8 @@ fn total_variation_reaches_the_minimum_of_another_method() {
 
 #[test]
 fn two_pixels_of_total_variation_by_hand() {
+    // Differences (4, 3), (-3, 0), (0, -4), (0, 0) down and to the right.
+    assert_eq!(total_variation(&[0.0, 3.0, 4.0, 0.0], [2, 2]), 12.0);
     let _turn = turn();
     let both = Mask::new([1, 2], vec![1.0; 2]).unwrap();
     for (y, want) in [([0.0, 1.0], [0.2, 0.8]), ([0.7, 0.4], [0.55, 0.55])] {

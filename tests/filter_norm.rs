@@ -8,7 +8,7 @@ use common::{gpu, poison, values};
 use knotwork::filters::{ConvLayer, FilterBank, norm};
 use knotwork::model::{NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
-use knotwork::train::{Batch, TrainableRidge};
+use knotwork::train::{BatchShape, TrainableRidge};
 use knotwork::{Error, Result};
 use reference::device::turn;
 use reference::models::{SLOPES, image, layer, spline};
@@ -34,7 +34,7 @@ fn model(layers: Vec<ConvLayer>) -> Ridge {
 }
 
 fn prepare(model: &Ridge, size: [usize; 2], sigmas: &[f32], zero_mean: bool) -> Result<TrainableRidge> {
-    let batch = Batch {
+    let batch = BatchShape {
         patches: sigmas.len(),
         height: size[0],
         width: size[1],

@@ -10,7 +10,9 @@ use knotwork::Error;
 use knotwork::filters::{ConvLayer, FilterBank, norm};
 use knotwork::model::{NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
-use knotwork::train::{Batch, BatchResult, Hypergradient, HypergradientSettings, ImageLoss, Objective, TrainableRidge};
+use knotwork::train::{
+    BatchResult, BatchShape, Hypergradient, HypergradientSettings, ImageLoss, Objective, TrainableRidge,
+};
 use reference::device::turn;
 use reference::models::{image, layer, spline};
 use reference::parameters::Patches;
@@ -51,6 +53,18 @@ fn used(raw: &Ridge) -> Ridge {
         bank: bank.scaled(scale),
         ..raw.clone()
     }
+}
+
+fn ridge(patches: usize, [height, width]: [usize; 2]) -> TrainableRidge {
+    let batch = BatchShape {
+        patches,
+        height,
+        width,
+        zero_mean: true,
+        unit_norm: true,
+        style: None,
+    };
+    TrainableRidge::new(gpu(), &raw(), batch).unwrap()
 }
 
 /// A batch on host and device.
@@ -116,15 +130,7 @@ impl Problem {
     }
 
     fn on_device(&self, settings: &HypergradientSettings) -> (BatchResult, [Vec<f32>; 3], TrainableRidge) {
-        let batch = Batch {
-            patches: 2,
-            height: SIZE[0],
-            width: SIZE[1],
-            zero_mean: true,
-            unit_norm: true,
-            style: None,
-        };
-        let ridge = TrainableRidge::new(gpu(), &raw(), batch).unwrap();
+        let ridge = ridge(2, SIZE);
         ridge.set_sigmas(gpu(), &SIGMAS).unwrap();
         let mut recorder = gpu().record();
         ridge.record_refresh(&mut recorder);
@@ -302,15 +308,7 @@ fn a_patch_that_is_not_finite_is_reported_and_the_others_are_not_lost() {
         iterations: 40,
         ..SETTINGS
     };
-    let batch = Batch {
-        patches: 2,
-        height: SIZE[0],
-        width: SIZE[1],
-        zero_mean: true,
-        unit_norm: true,
-        style: None,
-    };
-    let ridge = TrainableRidge::new(gpu(), &raw(), batch).unwrap();
+    let ridge = ridge(2, SIZE);
     let hypergradient = Hypergradient::new(gpu(), &ridge, SLOPES.1, &settings).unwrap();
     let run = || {
         hypergradient.run(
@@ -338,15 +336,7 @@ fn a_patch_that_is_not_finite_is_reported_and_the_others_are_not_lost() {
 #[test]
 fn settings_out_of_range_are_refused() {
     let _turn = turn();
-    let batch = Batch {
-        patches: 1,
-        height: 3,
-        width: 3,
-        zero_mean: true,
-        unit_norm: true,
-        style: None,
-    };
-    let ridge = TrainableRidge::new(gpu(), &raw(), batch).unwrap();
+    let ridge = ridge(1, [3, 3]);
     for settings in [
         HypergradientSettings {
             iterations: 0,

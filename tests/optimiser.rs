@@ -11,7 +11,7 @@ use knotwork::gpu::Buffer;
 use knotwork::model::{NormKind, Ridge, Scaling};
 use knotwork::spline::tv2::{Loss, fit_tv2};
 use knotwork::spline::{Samples, SlopeBounds, Spline};
-use knotwork::train::{Batch, Optimiser, OptimiserSettings, ParameterGradient, TrainableRidge};
+use knotwork::train::{BatchShape, Optimiser, OptimiserSettings, ParameterGradient, TrainableRidge};
 use reference::device::turn;
 use reference::models::layer;
 
@@ -59,7 +59,7 @@ struct Bench {
 
 impl Bench {
     fn new(model: &Ridge) -> Self {
-        let batch = Batch {
+        let batch = BatchShape {
             patches: 1,
             height: 3,
             width: 3,

@@ -10,7 +10,7 @@ use knotwork::filters::{ConvLayer, ConvStyle, FilterBank, PackedBank, norm};
 use knotwork::gpu::{Buffer, Recorder};
 use knotwork::model::{NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
-use knotwork::train::{Batch, TrainableRidge};
+use knotwork::train::{BatchShape, TrainableRidge};
 use reference::device::turn;
 use reference::models::{SLOPES, image, layer, spline};
 use reference::parameters::Patches;
@@ -55,8 +55,8 @@ fn three_layers() -> Ridge {
     model("three layers, own splines", layers, false)
 }
 
-fn batch(patches: usize, [height, width]: [usize; 2], zero_mean: bool) -> Batch {
-    Batch {
+fn batch(patches: usize, [height, width]: [usize; 2], zero_mean: bool) -> BatchShape {
+    BatchShape {
         patches,
         height,
         width,
@@ -155,7 +155,7 @@ fn packing_on_the_device_is_packing_on_the_host() {
         (ConvStyle::Software, true),
     ] {
         let model = three_layers();
-        let setup = Batch {
+        let setup = BatchShape {
             style: Some(style),
             ..batch(1, [5, 6], zero_mean)
         };

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::{Console, DeviceArgs};
 use crate::gpu::Gpu;
-use crate::io::atomic::check_writable;
+use crate::io::atomic::{check_writable, same_file};
 use crate::io::hash::blake3_file;
 use crate::io::image::{Format, Image};
 use crate::model::device::RunOptions;
 use crate::model::{DENOISING, Ridge, Shipped};
 use crate::report::{RunRecord, certificate, metrics};
-use crate::solver::{Denoiser, Outcome, Settings, Stop};
+use crate::solver::{Denoiser, Outcome, Settings, Stop, most_at_once};
 use crate::{Error, Result};
 
 /// Arguments of `reconstruct denoise`.
@@ -31,6 +31,14 @@ pub struct DenoiseArgs {
     /// Model and solver
     #[command(flatten)]
     pub solve: SolveArgs,
+    /// Comparison, record, messages and device
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What goes with a reconstruction besides its input and its solver.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
     /// Clean image to compare with: prints PSNR and SSIM
     #[arg(long, value_name = "FILE")]
     pub clean: Option<PathBuf>,
@@ -46,6 +54,54 @@ pub struct DenoiseArgs {
     /// Which device
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+impl RunArgs {
+    /// The image to compare with, which must have the result's shape.
+    pub(super) fn read_clean(&self, channels: usize, [rows, cols]: [usize; 2]) -> Result<Option<Image>> {
+        let Some(path) = &self.clean else { return Ok(None) };
+        let clean = Image::read(path)?;
+        if (clean.channels, clean.height, clean.width) != (channels, rows, cols) {
+            return Err(Error::input(
+                path,
+                format!(
+                    "{} x {} x {} pixels, the result has {channels} x {rows} x {cols}; give the clean version of the same image",
+                    clean.channels, clean.height, clean.width
+                ),
+            ));
+        }
+        Ok(Some(clean))
+    }
+
+    /// Where the record goes; makes sure that it and `output` can be written and that it replaces neither the output nor
+    /// one of `inputs`.
+    pub(super) fn record_path(&self, output: &Path, inputs: &[&Path]) -> Result<PathBuf> {
+        let record = self.record.clone().unwrap_or_else(|| output.with_extension("run.json"));
+        check_writable(output)?;
+        check_writable(&record)?;
+        if inputs.iter().chain([&output]).any(|path| same_file(path, &record)) {
+            return Err(Error::output(
+                &record,
+                "the record would replace the image or another file that is read; name another with --record",
+            ));
+        }
+        Ok(record)
+    }
+}
+
+/// Says that the solver was stopped before it was done.
+pub(super) fn say_unfinished(console: &Console, iterations: usize) {
+    console.say(format!(
+        "warning: stopped after {iterations} iterations before reaching the tolerance; raise --max-iter"
+    ));
+}
+
+/// Scores for the end of a line.
+pub(super) fn scores_text(scores: Option<(f64, Option<f64>)>) -> String {
+    scores.map_or(String::new(), |(psnr, ssim)| {
+        let ssim = ssim.map_or("n/a".into(), |s| format!("{s:.4}"));
+        format!(", PSNR {psnr:.2} dB, SSIM {ssim}")
+    })
 }
 
 /// Model and solver settings.
@@ -162,8 +218,7 @@ pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, c
         style: None,
         tile: args.tile.map(|t| t as usize),
     };
-    let pixels = image.height * image.width;
-    let at_once = (gpu.limits().max_storage_buffer_binding_size as usize / (4 * pixels)).clamp(1, image.channels);
+    let at_once = most_at_once(gpu, [image.height, image.width]).min(image.channels);
     let before = gpu.timings();
     let denoiser = Denoiser::new(gpu, model, &options, settings, [image.height, image.width], at_once)?;
     let compile = gpu.timings().compile - before.compile;
@@ -225,40 +280,21 @@ fn default_output(input: &Path, format: Format) -> PathBuf {
 /// # Errors
 /// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
 pub fn denoise(args: &DenoiseArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = Console::new(args.run.quiet, args.run.json);
     let start = Instant::now();
     let image = Image::read(&args.input)?;
-    let clean = args.clean.as_ref().map(Image::read).transpose()?;
-    if let (Some(clean), Some(path)) = (&clean, &args.clean)
-        && (clean.channels, clean.height, clean.width) != (image.channels, image.height, image.width)
-    {
-        return Err(Error::input(
-            path,
-            format!(
-                "{} x {} x {} pixels, the input has {} x {} x {}; give the clean version of the same image",
-                clean.channels, clean.height, clean.width, image.channels, image.height, image.width
-            ),
-        ));
-    }
+    let clean = args.run.read_clean(image.channels, [image.height, image.width])?;
     let output = args
         .output
         .clone()
         .unwrap_or_else(|| default_output(&args.input, image.format));
     let format = image.format.for_output(&output)?;
-    let record_path = args.record.clone().unwrap_or_else(|| output.with_extension("run.json"));
-    check_writable(&output)?;
-    check_writable(&record_path)?;
-    if record_path == output || record_path == args.input {
-        return Err(Error::output(
-            &record_path,
-            "the record would replace the image; name another with --record",
-        ));
-    }
+    let record_path = args.run.record_path(&output, &[&args.input])?;
     let model = load_model(args.solve.model.as_deref(), DENOISING, args.solve.sigma)?;
     model.alphas(args.solve.sigma)?;
     let reading = start.elapsed().as_secs_f64();
 
-    let gpu = args.device.open(Some(&record_path))?;
+    let gpu = args.run.device.open(Some(&record_path))?;
     let solved = solve(&gpu, &model, &args.solve, &image, &console)?;
 
     let writing = Instant::now();
@@ -300,23 +336,17 @@ pub fn denoise(args: &DenoiseArgs) -> Result<()> {
         "certificate": certificate(&model, args.solve.lambda),
     });
     let mut record = RunRecord::new("denoise", &gpu, settings);
-    record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.clean.as_deref().map(named_hash).transpose()?,
-        "model": args.solve.model.as_deref().map(named_hash).transpose()? });
+    record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,
+        "model": model_source(args.solve.model.as_deref())? });
     record.outputs = json!({ "image": named_hash(&output)? });
-    args.device.report(&gpu, &console, &mut result)?;
+    args.run.device.report(&gpu, &console, &mut result)?;
     record.results = result.clone();
     record.write(&record_path)?;
 
     if solved.stop == Stop::MaxIterations {
-        console.say(format!(
-            "warning: stopped after {} iterations before reaching the tolerance; raise --max-iter",
-            args.solve.max_iter
-        ));
+        say_unfinished(&console, args.solve.max_iter);
     }
-    let score = scores.map_or(String::new(), |(psnr, ssim)| {
-        let ssim = ssim.map_or("n/a".into(), |s| format!("{s:.4}"));
-        format!(", PSNR {psnr:.2} dB, SSIM {ssim}")
-    });
+    let score = scores_text(scores);
     console.say(format!(
         "{} -> {}: {} iterations in {:.2} s{score}",
         args.input.display(),
@@ -325,6 +355,15 @@ pub fn denoise(args: &DenoiseArgs) -> Result<()> {
         solved.solve
     ));
     console.result(&result)
+}
+
+/// Where the model came from, for the record: a file and its hash, the name of a shipped one, or null for the default.
+pub(super) fn model_source(path: Option<&Path>) -> Result<Value> {
+    match path {
+        Some(path) if path.exists() => named_hash(path),
+        Some(name) => Ok(json!({ "shipped": name })),
+        None => Ok(Value::Null),
+    }
 }
 
 /// A file and its hash, for the record.

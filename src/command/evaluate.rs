@@ -1,6 +1,5 @@
 //! `train evaluate`: how well a model denoises a folder of clean images.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -16,11 +15,8 @@ use crate::io::noise;
 use crate::model::device::RunOptions;
 use crate::model::{Ridge, Shipped};
 use crate::report::metrics::CONVENTIONS;
-use crate::solver::{Denoiser, Settings};
+use crate::solver::{Outcome, Settings, SizedPlane, denoise_planes};
 use crate::{Error, Result};
-
-/// Planes of one size that are denoised at once.
-const BATCH: usize = 8;
 
 /// Arguments of `train evaluate`.
 #[derive(Args, Clone, Debug)]
@@ -98,7 +94,8 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
     }
     let gpu = args.device.open(None)?;
     let start = Instant::now();
-    let bar = console.progress(folder.images.len() * args.sigma.len());
+    let planes: usize = folder.images.iter().map(|(_, image)| image.channels).sum();
+    let bar = console.progress(planes * args.sigma.len());
     let mut scores = Vec::new();
     for &sigma in &args.sigma {
         let level = evaluate_level(&gpu, &model, args, sigma, &folder.images, |done| bar.inc(done as u64))?;
@@ -158,12 +155,8 @@ fn evaluate_level(
     args: &EvaluateArgs,
     sigma: f64,
     images: &[(String, Image)],
-    mut done: impl FnMut(usize),
+    done: impl FnMut(usize),
 ) -> Result<Vec<Score>> {
-    let mut by_size: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    for (index, (_, image)) in images.iter().enumerate() {
-        by_size.entry((image.height, image.width)).or_default().push(index);
-    }
     let settings = Settings {
         lambda: args.lambda,
         tolerance: args.tol,
@@ -175,49 +168,32 @@ fn evaluate_level(
         style: None,
         tile: None,
     };
-    let mut scores: Vec<(usize, Score)> = Vec::new();
-    for ((height, width), indices) in by_size {
-        let pixels = height * width;
-        let fit = (gpu.limits().max_storage_buffer_binding_size as usize / (4 * pixels)).max(1);
-        let planes: usize = indices.iter().map(|&i| images[i].1.channels).sum();
-        let slots = BATCH.min(planes).min(fit);
-        let denoiser = Denoiser::new(gpu, model, &options, settings, [height, width], slots)?;
-        let noisy: Vec<(usize, Vec<f32>)> = indices
-            .iter()
-            .flat_map(|&i| add_noise(&images[i].1, args.seed, i as u64, sigma).map(move |plane| (i, plane)))
-            .collect();
-        let mut results: BTreeMap<usize, (Vec<f32>, usize)> = BTreeMap::new();
-        for batch in noisy.chunks(slots) {
-            let planes: Vec<&[f32]> = batch.iter().map(|(_, plane)| plane.as_slice()).collect();
-            let outcomes = denoiser.run(&planes, |_, _, _| ())?;
-            for ((image, _), outcome) in batch.iter().zip(outcomes) {
-                let result = results.entry(*image).or_default();
-                result.0.extend(outcome.image);
-                result.1 = result.1.max(outcome.iterations);
-            }
-        }
-        for (index, (planes, iterations)) in results {
-            let (psnr, ssim) = quality(&planes, &images[index].1)?;
-            let name = images[index].0.clone();
-            scores.push((
-                index,
-                Score {
-                    name,
-                    sigma,
-                    psnr,
-                    ssim,
-                    iterations,
-                },
-            ));
-            done(1);
-        }
-    }
-    scores.sort_by_key(|(index, _)| *index);
-    Ok(scores.into_iter().map(|(_, score)| score).collect())
+    let noisy: Vec<SizedPlane> = images
+        .iter()
+        .enumerate()
+        .flat_map(|(i, (_, image))| add_noise(image, args.seed, i as u64, sigma))
+        .collect();
+    let mut outcomes = denoise_planes(gpu, model, &options, settings, &noisy, done)?.into_iter();
+    images
+        .iter()
+        .map(|(name, image)| {
+            let own: Vec<Outcome> = outcomes.by_ref().take(image.channels).collect();
+            let iterations = own.iter().map(|o| o.iterations).max().unwrap_or(0);
+            let planes: Vec<f32> = own.into_iter().flat_map(|o| o.image).collect();
+            let (psnr, ssim) = quality(&planes, image)?;
+            Ok(Score {
+                name: name.clone(),
+                sigma,
+                psnr,
+                ssim,
+                iterations,
+            })
+        })
+        .collect()
 }
 
 /// The planes of an image with noise of standard deviation `sigma`; every image has a stream of its own.
-fn add_noise(image: &Image, seed: u64, stream: u64, sigma: f64) -> impl Iterator<Item = Vec<f32>> {
+fn add_noise(image: &Image, seed: u64, stream: u64, sigma: f64) -> impl Iterator<Item = SizedPlane> {
     let noise = noise::gaussian(seed, stream, image.planes.len());
     let noisy: Vec<f32> = image
         .planes
@@ -225,6 +201,7 @@ fn add_noise(image: &Image, seed: u64, stream: u64, sigma: f64) -> impl Iterator
         .zip(noise)
         .map(|(x, n)| x + sigma as f32 * n)
         .collect();
+    let size = [image.height, image.width];
     let pixels = image.height * image.width;
-    (0..image.channels).map(move |c| noisy[c * pixels..(c + 1) * pixels].to_vec())
+    (0..image.channels).map(move |c| (size, noisy[c * pixels..(c + 1) * pixels].to_vec()))
 }

@@ -8,7 +8,7 @@ use crate::gpu::ceilings::Ceilings;
 use crate::gpu::{Gpu, list_adapters};
 use crate::io::noise;
 use crate::model::device::{Images, RidgeOnDevice, RunOptions};
-use crate::model::{Ridge, SHIPPED};
+use crate::model::{DENOISING, Ridge};
 use crate::report::profile::ceiling_line;
 use crate::{Error, Result};
 
@@ -91,7 +91,7 @@ fn limits(gpu: &Gpu) -> Value {
 
 /// Relative error, in l2, of the default model's gradient on a small image of fixed noise.
 fn self_test(gpu: &Gpu) -> Result<f64> {
-    let model = SHIPPED[0].model()?;
+    let model = DENOISING.model()?;
     let [height, width] = [23, 37];
     let sigma = 0.1;
     let image: Vec<f32> = noise::gaussian(3, 0, height * width)

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Console;
-use super::denoise::named_hash;
+use super::denoise::model_source;
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::image::Format;
 use crate::model::Shipped;
@@ -37,12 +37,11 @@ pub struct InspectArgs {
 /// An unusable model, unwritable outputs.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
-    let path = Some(args.model.as_path()).filter(|path| path.exists());
     let model = Shipped::or_file(&args.model)?;
     let constants = certificate(&model, 1.0);
     let result = json!({
         "model": model.name,
-        "file": path.map(named_hash).transpose()?,
+        "file": model_source(Some(&args.model))?,
         "channels": model.bank.channels(),
         "layers": model.bank.layers().iter().map(|l| [l.inputs, l.outputs, l.size]).collect::<Vec<_>>(),
         "activations": model.activations.len(),

@@ -1,14 +1,14 @@
 //! `reconstruct inpaint`, `deblur` and `upscale`: images from linear measurements that are images themselves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::denoise::{SolveArgs, load_model, named_hash, quality};
-use super::{Console, DeviceArgs};
-use crate::io::atomic::check_writable;
+use super::Console;
+use super::denoise::{RunArgs, SolveArgs, load_model, model_source, named_hash, quality, say_unfinished, scores_text};
+use crate::io::atomic::same_file;
 use crate::io::image::Image;
 use crate::model::CONVEX;
 use crate::model::device::RunOptions;
@@ -28,18 +28,9 @@ pub struct InverseArgs {
     /// Model and solver; pixels are kept in 0,1 unless --box says otherwise
     #[command(flatten)]
     pub solve: SolveArgs,
-    /// True image to compare with: prints PSNR and SSIM
-    #[arg(long, value_name = "FILE")]
-    pub clean: Option<PathBuf>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Comparison, record, messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub run: RunArgs,
 }
 
 /// Arguments of `reconstruct inpaint`.
@@ -160,7 +151,7 @@ fn reconstruct(
     operator: &dyn Fn([usize; 2]) -> Result<Box<dyn LinearOperator>>,
     start: &Start<'_>,
 ) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = Console::new(args.run.quiet, args.run.json);
     let begin = Instant::now();
     let measured = Image::read(&args.input)?;
     let size = [measured.height * factor, measured.width * factor];
@@ -168,28 +159,17 @@ fn reconstruct(
         Error::Data(why) => Error::input(blamed, why),
         other => other,
     })?;
-    let clean = args.clean.as_ref().map(Image::read).transpose()?;
-    if let (Some(clean), Some(path)) = (&clean, &args.clean)
-        && (clean.channels, [clean.height, clean.width]) != (measured.channels, size)
-    {
-        return Err(Error::input(
-            path,
-            format!(
-                "{} x {} x {} pixels, the result has {} x {} x {}; give the true version of the same image",
-                clean.channels, clean.height, clean.width, measured.channels, size[0], size[1]
-            ),
-        ));
-    }
+    let clean = args.run.read_clean(measured.channels, size)?;
     let format = measured.format.for_output(&args.output)?;
-    let record_path = args.output.with_extension("run.json");
-    check_writable(&args.output)?;
-    check_writable(&record_path)?;
-    if [&args.output, &record_path].iter().any(|p| **p == args.input) {
+    let inputs = [Some(&args.input), Some(blamed), args.run.clean.as_ref()];
+    let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    if inputs.iter().any(|input| same_file(input, &args.output)) {
         return Err(Error::output(
             &args.output,
-            "the measurement would be replaced; name another with -o",
+            "the result would replace a file that is read; name another with -o",
         ));
     }
+    let record_path = args.run.record_path(&args.output, &inputs)?;
     let model = load_model(args.solve.model.as_deref(), CONVEX, args.solve.sigma)?;
     model.alphas(args.solve.sigma)?;
     let settings = Settings {
@@ -205,7 +185,7 @@ fn reconstruct(
         style: None,
         tile: args.solve.tile.map(|t| t as usize),
     };
-    let gpu = args.device.open(Some(&record_path))?;
+    let gpu = args.run.device.open(Some(&record_path))?;
     let solver = Reconstructor::new(&gpu, operator.as_ref(), Regularizer::Ridge(&model, options), settings)?;
     let solving = Instant::now();
     let bar = console.progress(args.solve.max_iter);
@@ -241,7 +221,7 @@ fn reconstruct(
         result["psnr"] = json!(psnr);
         result["ssim"] = json!(ssim);
     }
-    args.device.report(&gpu, &console, &mut result)?;
+    args.run.device.report(&gpu, &console, &mut result)?;
     let mut record = RunRecord::new(
         command,
         &gpu,
@@ -256,17 +236,15 @@ fn reconstruct(
             "model_provenance": model.provenance,
         }),
     );
-    record.inputs = json!({ "image": named_hash(&args.input)? });
+    record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,
+        "model": model_source(args.solve.model.as_deref())? });
     record.outputs = json!({ "image": named_hash(&args.output)? });
     record.results = result.clone();
     record.write(&record_path)?;
     if !converged {
-        console.say(format!(
-            "warning: stopped after {} iterations before reaching the tolerance; raise --max-iter",
-            args.solve.max_iter
-        ));
+        say_unfinished(&console, args.solve.max_iter);
     }
-    let score = scores.map_or(String::new(), |(psnr, _)| format!(", PSNR {psnr:.2} dB"));
+    let score = scores_text(scores);
     console.say(format!(
         "{} -> {}: {} iterations in {solve:.2} s{score}",
         args.input.display(),

@@ -17,7 +17,7 @@ mod ridge;
 
 pub use console::{Console, arguments, finish};
 pub use demo::{DemoArgs, demo};
-pub use denoise::{DenoiseArgs, denoise};
+pub use denoise::{DenoiseArgs, RunArgs, SolveArgs, denoise};
 pub use device_options::DeviceArgs;
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use fit::{FitArgs, fit};

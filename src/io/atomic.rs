@@ -102,3 +102,11 @@ fn explain(error: &io::Error) -> String {
     };
     format!("{error}; {remedy}")
 }
+
+/// Whether two paths lead to one file, through links or not; files that do not exist have their names only.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::canonicalize(a), fs::canonicalize(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}

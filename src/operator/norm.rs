@@ -29,6 +29,7 @@ pub(super) fn perron_bound(gpu: &Gpu, operator: &(impl LinearOperator + ?Sized))
     let product = gpu.buffer("product", rows * cols)?;
     let forward = operator.forward(gpu, &vector, &measured)?;
     let adjoint = operator.adjoint(gpu, &measured, &product)?;
+    let out = gpu.readback(product.len())?;
     let mut p = vec![1.0_f32; rows * cols];
     let mut best = f64::INFINITY;
     for _ in 0..APPLICATIONS {
@@ -36,8 +37,10 @@ pub(super) fn perron_bound(gpu: &Gpu, operator: &(impl LinearOperator + ?Sized))
         let mut recorder = gpu.record();
         forward.record(&mut recorder);
         adjoint.record(&mut recorder);
+        recorder.copy_out(product.all(), &out);
         recorder.submit();
-        let q: Vec<f32> = gpu.read(&product)?;
+        drop(recorder);
+        let q: Vec<f32> = gpu.fetch(&out)?;
         if let Some(value) = q.iter().find(|q| !(q.is_finite() && **q >= 0.0)) {
             return Err(Error::Data(format!(
                 "H' H of a positive vector is {value}: no operator without negative entries"

@@ -3,6 +3,7 @@
 mod agd;
 mod agd_kernels;
 mod descent;
+mod planes;
 mod power;
 mod tv;
 
@@ -10,5 +11,6 @@ pub use agd::{Denoiser, Outcome, Settings, Stop};
 pub(crate) use agd_kernels::{AgdKernels, Iterates, NOT_FINITE, RUNNING};
 pub use agd_kernels::{AgdParams, AgdState};
 pub use descent::{Constants, DescentParams, DescentState, Reconstructor, Regularizer, SubtractParams};
+pub use planes::{SizedPlane, denoise_planes, most_at_once};
 pub use power::{NormaliseParams, gram_norm};
 pub use tv::{TvParams, total_variation};

@@ -160,3 +160,76 @@ fn rounded(spline: &Spline) -> Result<Spline> {
     let round = |v: &[f64]| v.iter().map(|v| f64::from(*v as f32)).collect();
     Spline::new(round(spline.knots()), round(spline.values()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Gpu, GpuOptions};
+    use crate::io::noise;
+    use crate::train::data::{Batch, DataSettings};
+    use crate::train::{ModelSettings, RidgeConfig, start_model};
+
+    /// The pull of the samples on an antisymmetric pair of hats must be the gradient that the device sums with other kernels.
+    #[test]
+    fn samples_pull_as_the_gradient_does() {
+        let gpu = Gpu::open(GpuOptions::default()).unwrap();
+        for shared in [false, true] {
+            let config = RidgeConfig {
+                batch: 3,
+                model: ModelSettings {
+                    filters: 5,
+                    size: 5,
+                    start_knots: 8,
+                    shared,
+                    ..ModelSettings::default()
+                },
+                data: DataSettings {
+                    patch: 13,
+                    ..DataSettings::default()
+                },
+                ..RidgeConfig::default()
+            };
+            let state = TrainingState::start(&config, "noise", &start_model(&config).unwrap());
+            let mut trainer = Trainer::new(&gpu, &state).unwrap();
+            let clean: Vec<f32> = (0..3 * 169)
+                .map(|n| if n % 13 > n / 13 % 13 { 0.7 } else { 0.3 })
+                .collect();
+            let noisy = clean
+                .iter()
+                .zip(noise::gaussian(1, 0, clean.len()))
+                .map(|(c, n)| c + 0.05 * n);
+            let patches = Batch {
+                noisy: noisy.collect(),
+                clean,
+                sigmas: vec![0.05, 0.02, 0.1],
+                first_sample: 0,
+            };
+            // Three steps, so that activations and responses differ from channel to channel.
+            for _ in 0..3 {
+                trainer.step(&patches).unwrap();
+            }
+            let gradient: Vec<f32> = gpu.read(trainer.hypergradient().gradient().activations()).unwrap();
+            let mut first = 0;
+            for (spline, samples) in trainer.activations().unwrap().iter().zip(trainer.samples().unwrap()) {
+                let count = spline.len();
+                let own: Vec<f64> = gradient[first..first + count].iter().map(|g| f64::from(*g)).collect();
+                let largest = own.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
+                first += count;
+                for n in count / 2..count {
+                    // The odd function that is 1 at knot n, -1 at its mirror image and 0 at the others.
+                    let pair =
+                        (0..count).map(|m| f64::from(u8::from(m == n)) - f64::from(u8::from(m == count - 1 - n)));
+                    let pair = Spline::new(spline.knots().to_vec(), pair.collect()).unwrap();
+                    let pull: f64 = samples
+                        .t
+                        .iter()
+                        .zip(&samples.descent)
+                        .map(|(t, d)| d * pair.value(*t))
+                        .sum();
+                    let want = -(own[n] - own[count - 1 - n]);
+                    assert!((pull - want).abs() < 1e-4 * largest, "knot {n}: {pull} against {want}");
+                }
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GradientPass, HessianPass, ParameterGradient, TrainableRidge};
 use crate::gpu::reduce::VALUES_PER_GROUP;
-use crate::gpu::{Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
 use crate::solver::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
 use crate::{Error, Result, shader_struct};
 
@@ -113,6 +113,7 @@ pub struct Hypergradient {
     clean: Buffer,
     weights: Buffer,
     states: Buffer,
+    states_out: Readback,
     gradient: GradientPass,
     agd: AgdKernels,
     descent: Buffer,
@@ -121,15 +122,17 @@ pub struct Hypergradient {
     q: Buffer,
     hessian: HessianPass,
     cg_states: Buffer,
+    cg_states_out: Readback,
+    sums_out: Readback,
     cg_start: Bound,
     cg_step: Bound,
-    path: Option<Path>,
+    unrolling: Option<Unrolling>,
     parameters: ParameterGradient,
 }
 
 /// What only the unrolled denoiser needs.
 #[derive(Debug)]
-struct Path {
+struct Unrolling {
     /// All iterates but the last, (step, patch, pixel).
     iterates: Buffer,
     hessian: HessianPass,
@@ -153,7 +156,6 @@ impl Hypergradient {
         let (descent, q, r, p, h) = (descent?, q?, r?, p?, h?);
         let states = gpu.buffer("states", slots * size_of::<AgdState>() / 4)?;
         let cg_states = gpu.buffer("adjoint states", slots * size_of::<CgState>() / 4)?;
-        let active = gpu.upload("active images", &(0..slots as u32).collect::<Vec<_>>())?;
         let weights = gpu.buffer("patch weights", slots)?;
         let sums = gpu.buffer("losses", 4 * slots)?;
 
@@ -180,7 +182,7 @@ impl Hypergradient {
             y: &y,
             z: &z,
             gradient: &grad,
-            active: &active,
+            active: &ridge.active,
             states: &states,
         };
         let agd = AgdKernels::new(gpu, &agd, slots, &iterates)?;
@@ -195,8 +197,8 @@ impl Hypergradient {
             let all: Vec<_> = [("params", params.binding())].into_iter().chain(all).collect();
             gpu.kernel(name, &[])?.bind(gpu, &all)
         };
-        let path = if unrolled {
-            Some(Path {
+        let unrolling = if unrolled {
+            Some(Unrolling {
                 iterates: gpu.buffer("iterates", settings.iterations * slots * pixels)?,
                 hessian: ridge.hessian(gpu, &x, &q, &h)?,
                 back: bind("unrolled_step", &[("h", &h), ("q", &q)])?,
@@ -205,6 +207,9 @@ impl Hypergradient {
             None
         };
         Ok(Self {
+            states_out: gpu.readback(states.len())?,
+            cg_states_out: gpu.readback(cg_states.len())?,
+            sums_out: gpu.readback(sums.len())?,
             settings: *settings,
             slots,
             pixels,
@@ -229,7 +234,7 @@ impl Hypergradient {
                 "cg_step",
                 &[("h", &h), ("q", &q), ("r", &r), ("p", &p), ("states", &cg_states)],
             )?,
-            path,
+            unrolling,
             parameters: ridge.parameter_gradient(gpu, &x, &q)?,
             x,
             y,
@@ -270,7 +275,7 @@ impl Hypergradient {
         gpu.write(&self.states, &sigmas.iter().map(state).collect::<Vec<_>>())?;
         let states = self.minimise(gpu)?;
         let adjoint = self.differentiate(gpu)?;
-        let sums: Vec<f32> = gpu.read(&self.sums)?;
+        let sums: Vec<f32> = gpu.fetch(&self.sums_out)?;
         let column = |n: usize| sums.iter().skip(n).step_by(4).map(|v| f64::from(*v));
         let mean = |total: u32| f64::from(total) / self.slots as f64;
         let loss: f64 = column(0).sum();
@@ -309,17 +314,18 @@ impl Hypergradient {
             let trips = LOOK_EVERY.min(self.settings.iterations - done);
             let mut recorder = gpu.record();
             for trip in done..done + trips {
-                if let Some(path) = &self.path {
-                    let kept = path.iterates.slice(trip * self.x.len(), self.x.len());
+                if let Some(unrolling) = &self.unrolling {
+                    let kept = unrolling.iterates.slice(trip * self.x.len(), self.x.len());
                     recorder.copy(self.x.all(), kept);
                 }
                 self.gradient.record(&mut recorder, running as u32);
                 self.agd.record(&mut recorder, running as u32);
             }
+            recorder.copy_out(self.states.all(), &self.states_out);
             recorder.submit();
             drop(recorder);
             done += trips;
-            let states: Vec<AgdState> = gpu.read(&self.states)?;
+            let states: Vec<AgdState> = gpu.fetch(&self.states_out)?;
             running = states
                 .iter()
                 .rposition(|s| s.status == RUNNING)
@@ -330,15 +336,15 @@ impl Hypergradient {
         }
     }
 
-    /// The loss, the adjoint and the gradient with respect to the parameters.
+    /// The loss, the adjoint and the gradient with respect to the parameters; the losses are on their way to the host.
     fn differentiate(&self, gpu: &Gpu) -> Result<Vec<CgState>> {
         let mut recorder = gpu.record();
         recorder.dispatch(&self.loss, [self.slots as u32, 1, 1], 0);
         let mut states = Vec::new();
-        match (self.settings.objective, &self.path) {
-            (Objective::Unrolled, Some(path)) => {
+        match (self.settings.objective, &self.unrolling) {
+            (Objective::Unrolled, Some(unrolling)) => {
                 recorder.copy(self.descent.all(), self.q.all());
-                self.record_path(&mut recorder, path);
+                self.record_unrolled(&mut recorder, unrolling);
             }
             (Objective::Bilevel, _) => {
                 recorder.dispatch(&self.cg_start, [self.slots as u32, 1, 1], 0);
@@ -354,6 +360,7 @@ impl Hypergradient {
                 self.parameters.record(&mut recorder);
             }
         }
+        recorder.copy_out(self.sums.all(), &self.sums_out);
         recorder.submit();
         Ok(states)
     }
@@ -368,10 +375,11 @@ impl Hypergradient {
                 self.hessian.record_product(&mut recorder, running as u32);
                 recorder.dispatch(&self.cg_step, [running as u32, 1, 1], 0);
             }
+            recorder.copy_out(self.cg_states.all(), &self.cg_states_out);
             recorder.submit();
             drop(recorder);
             done += trips;
-            let states: Vec<CgState> = gpu.read(&self.cg_states)?;
+            let states: Vec<CgState> = gpu.fetch(&self.cg_states_out)?;
             running = states
                 .iter()
                 .rposition(|s| s.status == RUNNING)
@@ -383,17 +391,20 @@ impl Hypergradient {
     }
 
     /// From the last step to the first.
-    fn record_path(&self, recorder: &mut Recorder<'_>, path: &Path) {
+    fn record_unrolled(&self, recorder: &mut Recorder<'_>, unrolling: &Unrolling) {
         let groups = self.x.len().div_ceil(64);
         let across = groups.min(1024);
         // The last iterate is the result and is wanted afterwards: it waits in z.
         recorder.copy(self.x.all(), self.z.all());
         for (count, step) in (0..self.settings.iterations).rev().enumerate() {
-            recorder.copy(path.iterates.slice(step * self.x.len(), self.x.len()), self.x.all());
+            recorder.copy(
+                unrolling.iterates.slice(step * self.x.len(), self.x.len()),
+                self.x.all(),
+            );
             self.parameters.record_sums(recorder, count > 0);
-            path.hessian.record_point(recorder, self.slots as u32);
-            path.hessian.record_product(recorder, self.slots as u32);
-            recorder.dispatch(&path.back, [across as u32, groups.div_ceil(across) as u32, 1], 0);
+            unrolling.hessian.record_point(recorder, self.slots as u32);
+            unrolling.hessian.record_product(recorder, self.slots as u32);
+            recorder.dispatch(&unrolling.back, [across as u32, groups.div_ceil(across) as u32, 1], 0);
         }
         self.parameters.record_pull(recorder);
         recorder.copy(self.z.all(), self.x.all());

@@ -39,7 +39,7 @@ pub use hypergradient::{
 };
 pub use optimiser::{Entry, GROUPS, GroupParams, Optimiser, OptimiserSettings, StepResult, ValuesParams};
 pub use passes::{GradientPass, HessianPass};
-pub use ridge::{Batch, CentreParams, ScalingParams, TrainableRidge};
+pub use ridge::{BatchShape, CentreParams, ScalingParams, TrainableRidge};
 pub use run::{Ending, Run, RunFiles, Watch, parameters};
 pub use start::start_model;
 pub use state::{Moments, Progress, TrainingState};

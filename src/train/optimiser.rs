@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Adam, AdamClock, AdamSettings, ParameterGradient, TrainableRidge};
-use crate::gpu::{Bound, Buffer, Gpu, Recorder};
+use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
 use crate::spline::SlopeBounds;
 use crate::spline::device::TrainableBank;
 use crate::spline::device::tv2::{NodalProx, OPTIMAL, Tv2Problem};
@@ -165,6 +165,7 @@ pub struct Optimiser {
     clock: AdamClock,
     norms: Vec<Bound>,
     sums: Buffer,
+    sums_out: Readback,
 }
 
 impl Optimiser {
@@ -222,6 +223,7 @@ impl Optimiser {
             values,
             clock: AdamClock::start(),
             norms,
+            sums_out: gpu.readback(sums.len())?,
             sums,
         })
     }
@@ -237,9 +239,10 @@ impl Optimiser {
         }
         let mut recorder = gpu.record();
         self.norms.iter().for_each(|n| recorder.dispatch(n, [1, 1, 1], 0));
+        recorder.copy_out(self.sums.all(), &self.sums_out);
         recorder.submit();
         drop(recorder);
-        let sums: Vec<f32> = gpu.read(&self.sums)?;
+        let sums: Vec<f32> = gpu.fetch(&self.sums_out)?;
         let norms: [f64; 3] = std::array::from_fn(|g| f64::from(sums[4 * g]).sqrt());
         if norms.iter().any(|n| !n.is_finite()) {
             return Ok(None);
@@ -294,6 +297,7 @@ struct ValuesStep {
     moment: Bound,
     target: Bound,
     prox: NodalProx,
+    outcome: Readback,
     accept: Bound,
     entries: u32,
 }
@@ -372,6 +376,7 @@ impl ValuesStep {
                 "values_accept",
                 &[("solution", prox.solver().values()), ("values", bank.values())],
             )?,
+            outcome: gpu.readback(prox.solver().problems().len())?,
             prox,
             moments,
             clock,
@@ -385,11 +390,12 @@ impl ValuesStep {
         recorder.dispatch(&self.target, groups, 0);
         self.prox.record(recorder);
         recorder.dispatch(&self.accept, groups, 0);
+        recorder.copy_out(self.prox.solver().problems().all(), &self.outcome);
     }
 
-    /// Whether every proximal problem was solved.
+    /// Whether every proximal problem of the step that was recorded last was solved.
     fn check(&self, gpu: &Gpu) -> Result<()> {
-        let problems: Vec<Tv2Problem> = gpu.read(self.prox.solver().problems())?;
+        let problems: Vec<Tv2Problem> = gpu.fetch(&self.outcome)?;
         match problems.iter().position(|p| p.status != OPTIMAL) {
             None => Ok(()),
             Some(index) => Err(Error::Internal(format!(

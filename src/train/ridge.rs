@@ -39,7 +39,7 @@ shader_struct! {
 
 /// What a [`TrainableRidge`] is prepared for.
 #[derive(Clone, Copy, Debug)]
-pub struct Batch {
+pub struct BatchShape {
     /// Images at once.
     pub patches: usize,
     /// Rows of an image.
@@ -68,7 +68,7 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct TrainableRidge {
     model: Ridge,
-    batch: Batch,
+    batch: BatchShape,
     pub(super) style: ConvStyle,
     pub(super) tiling: Tiling,
     weights: Buffer,
@@ -82,7 +82,7 @@ pub struct TrainableRidge {
     sigmas: Buffer,
     logs: Pointwise,
     records: Bound,
-    active: Buffer,
+    pub(super) active: Buffer,
     /// Two sets of planes: `planes[0]` for images, `planes[1]` for directions; the first of each feeds the first layer, the last
     /// holds the responses.
     pub(super) planes: [Vec<Buffer>; 2],
@@ -95,9 +95,9 @@ impl TrainableRidge {
     /// # Errors
     /// [`Error::Data`] for an empty batch, more than 65535 planes of responses in it, or a model that fails [`Ridge::check`];
     /// [`Error::OutOfMemory`] if the responses of the batch do not fit one binding; device errors.
-    pub fn new(gpu: &Gpu, model: &Ridge, batch: Batch) -> Result<Self> {
+    pub fn new(gpu: &Gpu, model: &Ridge, batch: BatchShape) -> Result<Self> {
         model.check()?;
-        let Batch {
+        let BatchShape {
             patches, height, width, ..
         } = batch;
         if patches * height * width == 0 {
@@ -189,7 +189,7 @@ impl TrainableRidge {
     }
 
     /// The batch it was prepared for.
-    pub fn batch(&self) -> &Batch {
+    pub fn batch(&self) -> &BatchShape {
         &self.batch
     }
 

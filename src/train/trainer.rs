@@ -50,7 +50,7 @@ impl<'g> Trainer<'g> {
     /// [`Error::Data`] for a state that does not fit its configuration; device errors.
     pub fn new(gpu: &'g Gpu, state: &TrainingState) -> Result<Self> {
         let config = state.config.clone();
-        let batch = super::Batch {
+        let batch = super::BatchShape {
             patches: config.batch,
             height: config.data.patch,
             width: config.data.patch,

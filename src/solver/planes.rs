@@ -1,0 +1,50 @@
+//! Many planes of different sizes, as many of one size at once as fit.
+
+use std::collections::BTreeMap;
+
+use super::{Denoiser, Outcome, Settings};
+use crate::Result;
+use crate::gpu::Gpu;
+use crate::model::Ridge;
+use crate::model::device::RunOptions;
+
+/// Planes of one size that are denoised at once, at most.
+const AT_ONCE: usize = 8;
+
+/// A plane with its rows and columns.
+pub type SizedPlane = ([usize; 2], Vec<f32>);
+
+/// Denoises every plane; results are in their order. `done` hears how many more are finished.
+///
+/// # Errors
+/// As [`Denoiser::new`] and [`Denoiser::run`].
+pub fn denoise_planes(
+    gpu: &Gpu,
+    model: &Ridge,
+    options: &RunOptions,
+    settings: Settings,
+    planes: &[SizedPlane],
+    mut done: impl FnMut(usize),
+) -> Result<Vec<Outcome>> {
+    let mut by_size: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
+    for (index, (size, _)) in planes.iter().enumerate() {
+        by_size.entry(*size).or_default().push(index);
+    }
+    let mut outcomes: Vec<(usize, Outcome)> = Vec::with_capacity(planes.len());
+    for (size, indices) in by_size {
+        let slots = most_at_once(gpu, size).min(AT_ONCE).min(indices.len());
+        let denoiser = Denoiser::new(gpu, model, options, settings, size, slots)?;
+        for batch in indices.chunks(slots) {
+            let noisy: Vec<&[f32]> = batch.iter().map(|&i| planes[i].1.as_slice()).collect();
+            outcomes.extend(batch.iter().copied().zip(denoiser.run(&noisy, |_, _, _| ())?));
+            done(batch.len());
+        }
+    }
+    outcomes.sort_by_key(|(index, _)| *index);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// How many planes of `size` one binding of the adapter holds, at least 1.
+pub fn most_at_once(gpu: &Gpu, [rows, cols]: [usize; 2]) -> usize {
+    (gpu.limits().max_storage_buffer_binding_size as usize / (4 * rows * cols)).max(1)
+}
