@@ -1,5 +1,6 @@
 //! `train ridge`: a (weakly) convex ridge regularizer from a folder of images.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,8 +59,10 @@ pub struct RidgeArgs {
 pub fn train_ridge(args: &RidgeArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
     let (Some(file), Some(images), false) = (&args.config, &args.images, args.print_config) else {
-        print!("{}", RidgeConfig::default().to_toml()?);
-        return Ok(());
+        let text = RidgeConfig::default().to_toml()?;
+        return std::io::stdout()
+            .write_all(text.as_bytes())
+            .map_err(|e| Error::output("stdout", e.to_string()));
     };
     let config = RidgeConfig::read(file)?;
     let files = RunFiles::new(&args.output);

@@ -190,7 +190,8 @@ impl Adam {
     }
 }
 
-/// Adam's moments at a new knot `t`: linear interpolation of `moments` at the old knots, constant beyond them, so that second moments stay positive.
+/// Adam's moments at a new knot `t`: linear interpolation of `moments` at the old knots, constant beyond them, so that second
+/// moments stay positive.
 pub(crate) fn interpolated(knots: &[f64], moments: &[[f32; 2]], t: f64) -> [f32; 2] {
     let right = knots.partition_point(|k| *k <= t);
     if right == 0 || right == knots.len() {

@@ -32,7 +32,7 @@ impl Default for DataSettings {
             stride: 10,
             scales: vec![1.0, 0.9, 0.8, 0.7],
             augment: true,
-            sigma: (0.0, 30.0 / 255.0),
+            sigma: (1.0 / 255.0, 30.0 / 255.0),
             seed: 1,
         }
     }
