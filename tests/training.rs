@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")]
 
 mod common;
+#[path = "common/patches.rs"]
+mod patches_of_folders;
 
 use common::{gpu, turn, values};
 use knotwork::filters::norm;
 use knotwork::spline::Spline;
-use knotwork::train::data::{Batch, DataSettings};
+use knotwork::train::data::{Batch, Corpus, DataSettings};
 use knotwork::train::{
-    KnotAdaptation, ModelSettings, ObjectiveSettings, OptimiserSettings, RidgeConfig, Schedule, Trainer, TrainingState,
-    Validation, start_model,
+    KnotAdaptation, ModelSettings, ObjectiveSettings, OptimiserSettings, RidgeConfig, Run, Schedule, Trainer,
+    TrainingState, Validation, start_model,
 };
 use knotwork::{Error, Result};
 
@@ -213,9 +215,12 @@ fn steps_that_are_not_finite_are_refused_and_end_the_training_in_the_end() {
     );
     assert_eq!((after.progress.step, after.progress.refused), (2, 1));
     trainer.step(&patches(&config, 2)).unwrap();
-    let error = (0..20).find_map(|_| trainer.step(&bad).err()).unwrap();
-    assert!(matches!(error, Error::Diverged(_)), "{error}");
-    assert_eq!(trainer.progress().refused_in_a_row, 10);
+    // The step in between was taken, so that ten more are borne, the tenth with an error.
+    for _ in 0..9 {
+        assert!(trainer.step(&bad).unwrap().taken.is_none());
+    }
+    assert!(matches!(trainer.step(&bad), Err(Error::Diverged(_))));
+    assert_eq!(trainer.progress().refused, 11);
 }
 
 #[test]
@@ -277,4 +282,22 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
         seen += 1;
     }
     assert!(seen >= 4);
+}
+
+#[test]
+fn a_folder_with_a_training_is_not_started_in() {
+    let _turn = turn();
+    let mut config = config();
+    config.data = patches_of_folders::plain(config.data.patch, 5);
+    let images = patches_of_folders::folder(&[(15, 15), (15, 20), (20, 15)]);
+    let corpus = std::sync::Arc::new(Corpus::read(images.path(), &config.data, 1).unwrap());
+    let start = |folder: &std::path::Path| Run::start(gpu(), &config, std::sync::Arc::clone(&corpus), folder).map(drop);
+    for name in ["last.safetensors", "best.safetensors", "model.safetensors", "log.jsonl"] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), b"dear to somebody").unwrap();
+        assert!(matches!(start(folder.path()), Err(Error::Output { .. })), "{name}");
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(files.len(), 1, "{name}: something was written");
+    }
+    start(&tempfile::tempdir().unwrap().path().join("new")).unwrap();
 }
