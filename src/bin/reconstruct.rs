@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, DeblurArgs, DemoArgs, DenoiseArgs, InfoArgs, InpaintArgs, UpscaleArgs};
+use knotwork::command::{self, DemoArgs, InfoArgs, Job, SimulateArgs};
 
 /// Reconstruct images with learned, provably convergent regularizers, on any GPU or none.
 #[derive(Parser)]
@@ -15,14 +15,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Remove white Gaussian noise of known strength from an image
-    Denoise(DenoiseArgs),
-    /// Fill in missing pixels
-    Inpaint(InpaintArgs),
-    /// Undo a known blur
-    Deblur(DeblurArgs),
-    /// Make an image 2, 3 or 4 times as large
-    Upscale(UpscaleArgs),
+    #[command(flatten)]
+    Job(Job),
+    /// Make measurements from true images, with seeded noise
+    Simulate(SimulateArgs),
     /// Add noise to a bundled photograph and remove it again
     Demo(DemoArgs),
     /// List adapters and limits, and check that the chosen one computes correctly
@@ -35,10 +31,8 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     command::finish(match cli.command {
-        Command::Denoise(args) => command::denoise(&args),
-        Command::Inpaint(args) => command::inpaint(&args),
-        Command::Deblur(args) => command::deblur(&args),
-        Command::Upscale(args) => command::upscale(&args),
+        Command::Job(job) => job.run_alone(),
+        Command::Simulate(args) => command::simulate(&args),
         Command::Demo(args) => command::demo(&args),
         Command::Info(args) => command::info(&args),
     })

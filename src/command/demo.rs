@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::denoise::{SolveArgs, load_model, named_hash, parse_level, quality, solve};
+use super::denoise::{SolveArgs, solve};
+use super::options::{SolverArgs, load_model, named_hash, parse_level, quality};
 use super::{Console, DeviceArgs};
 use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
@@ -66,13 +67,15 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     let model = load_model(args.model.as_deref(), DENOISING, args.sigma)?;
     let settings = SolveArgs {
         sigma: args.sigma,
-        model: args.model.clone(),
         lambda: 1.0,
-        tol: 1e-4,
-        max_iter: 300,
-        limits: None,
-        plain: false,
-        tile: None,
+        solver: SolverArgs {
+            model: args.model.clone(),
+            tol: 1e-4,
+            max_iter: 300,
+            limits: None,
+            plain: false,
+            tile: None,
+        },
     };
     let gpu = args.device.open(Some(&args.output.join("run.json")))?;
     console.say(format!(
@@ -109,8 +112,8 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     let mut record = RunRecord::new(
         "demo",
         &gpu,
-        json!({ "sigma": args.sigma, "seed": args.seed, "lambda": settings.lambda, "tolerance": settings.tol,
-            "max_iterations": settings.max_iter, "model": model.name, "model_provenance": model.provenance,
+        json!({ "sigma": args.sigma, "seed": args.seed, "lambda": settings.lambda, "tolerance": settings.solver.tol,
+            "max_iterations": settings.solver.max_iter, "model": model.name, "model_provenance": model.provenance,
             "certificate": certificate(&model, settings.lambda) }),
     );
     record.outputs = json!({ "noisy": named_hash(&path("noisy.png"))?, "denoised": named_hash(&path("denoised.png"))?,

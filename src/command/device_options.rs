@@ -36,6 +36,25 @@ pub struct DeviceArgs {
     pub profile: Option<Option<PathBuf>>,
 }
 
+/// The device of one run: of its own, or lent by a command that makes many.
+pub enum Device<'g> {
+    /// Ends with the run.
+    Own(Box<Gpu>),
+    /// Outlives it, with its compiled kernels.
+    Lent(&'g Gpu),
+}
+
+impl std::ops::Deref for Device<'_> {
+    type Target = Gpu;
+
+    fn deref(&self) -> &Gpu {
+        match self {
+            Self::Own(gpu) => gpu,
+            Self::Lent(gpu) => gpu,
+        }
+    }
+}
+
 /// A trace must be called so: `--profile photo.png` with the input in the wrong place must not overwrite the photo.
 fn parse_trace(text: &str) -> std::result::Result<PathBuf, String> {
     let path = PathBuf::from(text);
@@ -80,6 +99,17 @@ impl DeviceArgs {
             }
         }
         Gpu::open(self.options())
+    }
+
+    /// The device that is lent, or one of the command's own, opened as by [`Self::open`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn lent_or_open<'g>(&self, lent: Option<&'g Gpu>, record: Option<&Path>) -> Result<Device<'g>> {
+        Ok(match lent {
+            Some(gpu) => Device::Lent(gpu),
+            None => Device::Own(Box::new(self.open(record)?)),
+        })
     }
 
     /// If a profile was asked for: prints it, writes the trace and adds `profile` to `result`, null where the adapter

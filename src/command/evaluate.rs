@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::denoise::{parse_count, parse_level, parse_positive, quality};
+use super::options::{parse_count, parse_level, parse_positive, quality};
 use super::{Console, DeviceArgs};
 use crate::gpu::Gpu;
 use crate::io::folder::Folder;

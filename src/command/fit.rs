@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::denoise::named_hash;
+use super::options::named_hash;
 use super::{Console, DeviceArgs};
 use crate::fit::{FitSettings, Fitted, Knots, fit_path};
 use crate::io::atomic::{check_writable, write_atomically};

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Console;
-use super::denoise::model_source;
+use super::options::model_source;
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::image::Format;
 use crate::model::Shipped;

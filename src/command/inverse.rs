@@ -1,168 +1,117 @@
-//! `reconstruct inpaint`, `deblur` and `upscale`: images from linear measurements that are images themselves.
+//! From measurements to an image: what `reconstruct inpaint`, `deblur`, `upscale` and `ct` have in common.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Console;
-use super::denoise::{RunArgs, SolveArgs, load_model, model_source, named_hash, quality, say_unfinished, scores_text};
+use super::options::{
+    RunArgs, SolverArgs, model_source, named_hash, parse_level, parse_noise, parse_positive, quality, say_unfinished,
+    scores_text,
+};
+use super::problem::{Method, Problem, Strength};
+use crate::gpu::Gpu;
 use crate::io::atomic::same_file;
 use crate::io::image::Image;
-use crate::model::CONVEX;
-use crate::model::device::RunOptions;
-use crate::operator::{Blur, Boundary, LinearOperator, Mask};
+use crate::io::toml_file;
 use crate::report::RunRecord;
-use crate::solver::{Reconstructor, Regularizer, Settings, Stop};
+use crate::solver::Stop;
 use crate::{Error, Result};
 
 /// What all of them want to know.
 #[derive(Args, Clone, Debug)]
 pub struct InverseArgs {
-    /// What was measured, in the formats of `reconstruct denoise`; colour images go channel by channel
+    /// What was measured
     pub input: PathBuf,
     /// Where the result goes; the extension may change the format
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Model and solver; pixels are kept in 0,1 unless --box says otherwise
+    /// What the image is reconstructed with [default: model]
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
+    /// Noise level for which the model runs, as a fraction of the image range: 0.02 or 5/255. Where measurements are pixels it is
+    /// their noise, too [default: from the noise of the measurement]
+    #[arg(long, value_name = "S", value_parser = parse_level, allow_hyphen_values = true)]
+    pub sigma: Option<f64>,
+    /// Standard deviation of the noise in units of the measurement [default: --sigma, or estimated from the measurement]
+    #[arg(long, value_name = "S", value_parser = parse_noise, allow_hyphen_values = true)]
+    pub noise: Option<f64>,
+    /// Weight of the regularizer [default: (noise / sigma)^2; for tv 0.8 noise^2 / sigma]
+    #[arg(long, value_name = "L", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub lambda: Option<f64>,
+    /// Settings that `reconstruct tune` found (TOML); options given beside it come first
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Model and solver
     #[command(flatten)]
-    pub solve: SolveArgs,
+    pub solver: SolverArgs,
     /// Comparison, record, messages and device
     #[command(flatten)]
     pub run: RunArgs,
 }
 
-/// Arguments of `reconstruct inpaint`.
-#[derive(Args, Clone, Debug)]
-pub struct InpaintArgs {
-    /// Image of the same size: 0 where a pixel is missing, the largest value (1, 255) where it was measured
-    #[arg(long, value_name = "FILE")]
-    pub mask: PathBuf,
-    /// Common options
-    #[command(flatten)]
-    pub common: InverseArgs,
+impl InverseArgs {
+    /// What the options and the file of settings say.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a file that holds anything else.
+    pub(super) fn strength(&self) -> Result<Strength> {
+        let file = match &self.settings {
+            Some(path) => {
+                let file: Strength = toml_file::read(path)?;
+                let positive = |value: Option<f64>| value.is_none_or(|v| v.is_finite() && v > 0.0);
+                if !(positive(file.lambda) && positive(file.sigma) && positive(file.noise)) {
+                    return Err(Error::input(path, "lambda, sigma and noise must be above 0 and finite"));
+                }
+                file
+            }
+            None => Strength::default(),
+        };
+        Ok(Strength {
+            method: self.method.or(file.method),
+            model: self.solver.model.clone().or(file.model),
+            lambda: self.lambda.or(file.lambda),
+            sigma: self.sigma.or(file.sigma),
+            noise: self.noise.or(file.noise),
+        })
+    }
 }
 
-/// Arguments of `reconstruct deblur`.
-#[derive(Args, Clone, Debug)]
-pub struct DeblurArgs {
-    /// Kernel as a gray image or NPY array, a correlation about its centre; its sum becomes 1
-    #[arg(long, value_name = "FILE")]
-    pub kernel: PathBuf,
-    /// How the blur continued the image beyond its border
-    #[arg(long, value_name = "RULE", default_value = "reflect")]
-    pub boundary: Boundary,
-    /// Common options
-    #[command(flatten)]
-    pub common: InverseArgs,
+/// The arguments of a command that reconstructs from linear measurements.
+pub trait Inverse {
+    /// What it has in common with the others.
+    fn common(&self) -> &InverseArgs;
+
+    /// Reads its files.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with what is wrong with one of them.
+    fn problem(&self) -> Result<Problem>;
 }
 
-/// Arguments of `reconstruct upscale`.
-#[derive(Args, Clone, Debug)]
-pub struct UpscaleArgs {
-    /// How many times larger the sides become: 2, 3 or 4
-    #[arg(long, value_name = "N")]
-    pub factor: usize,
-    /// Common options
-    #[command(flatten)]
-    pub common: InverseArgs,
-}
-
-/// `reconstruct inpaint`.
+/// Minimises `|H x - y|^2 / 2 + lambda R(x)` over the box, plane by plane, on a device of its own or one that is `lent`; writes the
+/// image and the record and returns what there is to tell.
 ///
 /// # Errors
 /// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
-pub fn inpaint(args: &InpaintArgs) -> Result<()> {
-    let mask = Image::read(&args.mask)?;
-    let operator = |size: [usize; 2]| -> Result<Box<dyn LinearOperator>> {
-        if mask.channels != 1 || [mask.height, mask.width] != size {
-            return Err(Error::Data(format!(
-                "a mask of {} x {} x {} values for an image of {} x {}: give one plane of the same size",
-                mask.channels, mask.height, mask.width, size[0], size[1]
-            )));
-        }
-        Ok(Box::new(Mask::new(size, mask.planes.clone())?))
-    };
-    // Missing pixels start at the mean of the others.
-    let start = |y: &[f32], _: [usize; 2]| {
-        let measured = || y.iter().zip(&mask.planes).filter(|(_, m)| **m > 0.0).map(|(y, _)| *y);
-        let mean = measured().sum::<f32>() / measured().count() as f32;
-        y.iter()
-            .zip(&mask.planes)
-            .map(|(y, m)| if *m > 0.0 { *y } else { mean })
-            .collect()
-    };
-    let parameters = json!({ "mask": named_hash(&args.mask)? });
-    reconstruct("inpaint", &args.common, 1, (&args.mask, parameters), &operator, &start)
-}
-
-/// `reconstruct deblur`.
-///
-/// # Errors
-/// As [`inpaint`].
-pub fn deblur(args: &DeblurArgs) -> Result<()> {
-    let kernel = Image::read(&args.kernel)?;
-    if kernel.channels != 1 {
-        return Err(Error::input(&args.kernel, "has several channels; a kernel has one"));
-    }
-    let sum: f64 = kernel.planes.iter().map(|k| f64::from(*k)).sum();
-    // A sum of zero is left to the operator, which refuses it.
-    let scale = if sum == 0.0 { 1.0 } else { 1.0 / sum };
-    let taps: Vec<f32> = kernel.planes.iter().map(|k| (f64::from(*k) * scale) as f32).collect();
-    let operator = |size: [usize; 2]| -> Result<Box<dyn LinearOperator>> {
-        let side = [kernel.height, kernel.width];
-        Ok(Box::new(Blur::new(size, taps.clone(), side, args.boundary)?))
-    };
-    let start = |y: &[f32], _: [usize; 2]| y.to_vec();
-    let parameters = json!({ "kernel": named_hash(&args.kernel)?, "boundary": args.boundary });
-    reconstruct("deblur", &args.common, 1, (&args.kernel, parameters), &operator, &start)
-}
-
-/// `reconstruct upscale`.
-///
-/// # Errors
-/// As [`inpaint`].
-pub fn upscale(args: &UpscaleArgs) -> Result<()> {
-    let factor = args.factor;
-    if !(2..=4).contains(&factor) {
-        return Err(Error::Usage(format!("--factor {factor}: use 2, 3 or 4")));
-    }
-    let operator =
-        |size: [usize; 2]| -> Result<Box<dyn LinearOperator>> { Ok(Box::new(Blur::downsampling(size, factor)?)) };
-    let start = |y: &[f32], [rows, cols]: [usize; 2]| {
-        let pixel = |n: usize| y[n / cols / factor * (cols / factor) + n % cols / factor];
-        (0..rows * cols).map(pixel).collect()
-    };
-    let named = (&args.common.input, json!({ "factor": factor }));
-    reconstruct("upscale", &args.common, factor, named, &operator, &start)
-}
-
-/// Where a reconstruction of a measured plane starts, given the size of the image.
-type Start<'a> = dyn Fn(&[f32], [usize; 2]) -> Vec<f32> + 'a;
-
-/// Minimises `|H x - y|^2 / 2 + lambda R(x)` over the box, plane by plane. Images are `factor` times as large as measurements;
-/// `named` is the file that complaints about the operator are about, and its parameters for the record.
-fn reconstruct(
-    command: &str,
-    args: &InverseArgs,
-    factor: usize,
-    (blamed, parameters): (&PathBuf, Value),
-    operator: &dyn Fn([usize; 2]) -> Result<Box<dyn LinearOperator>>,
-    start: &Start<'_>,
-) -> Result<()> {
+pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<Value> {
+    let args = command.common();
     let console = Console::new(args.run.quiet, args.run.json);
     let begin = Instant::now();
-    let measured = Image::read(&args.input)?;
-    let size = [measured.height * factor, measured.width * factor];
-    let operator = operator(size).map_err(|e| match e {
-        Error::Data(why) => Error::input(blamed, why),
-        other => other,
-    })?;
-    let clean = args.run.read_clean(measured.channels, size)?;
-    let format = measured.format.for_output(&args.output)?;
-    let inputs = [Some(&args.input), Some(blamed), args.run.clean.as_ref()];
-    let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    let strength = args.strength()?;
+    let problem = command.problem()?;
+    let size = problem.operator.domain();
+    let clean = args.run.read_clean(problem.measured.len(), size)?;
+    let format = problem.format.for_output(&args.output)?;
+    let others = [args.run.clean.as_ref(), args.settings.as_ref()].into_iter().flatten();
+    let inputs: Vec<&Path> = [&args.input]
+        .into_iter()
+        .chain(problem.files.iter().map(|(_, path)| path))
+        .chain(others)
+        .map(PathBuf::as_path)
+        .collect();
     if inputs.iter().any(|input| same_file(input, &args.output)) {
         return Err(Error::output(
             &args.output,
@@ -170,51 +119,41 @@ fn reconstruct(
         ));
     }
     let record_path = args.run.record_path(&args.output, &inputs)?;
-    let model = load_model(args.solve.model.as_deref(), CONVEX, args.solve.sigma)?;
-    model.alphas(args.solve.sigma)?;
-    let settings = Settings {
-        lambda: args.solve.lambda,
-        tolerance: args.solve.tol,
-        max_iterations: args.solve.max_iter,
-        // A weakly convex regularizer may fall for ever where nothing is measured: only a box bounds the energy.
-        limits: Some(args.solve.limits.unwrap_or((0.0, 1.0))),
-        accelerate: !args.solve.plain,
-    };
-    let options = RunOptions {
-        sigma: args.solve.sigma,
-        style: None,
-        tile: args.solve.tile.map(|t| t as usize),
-    };
-    let gpu = args.run.device.open(Some(&record_path))?;
-    let solver = Reconstructor::new(&gpu, operator.as_ref(), Regularizer::Ridge(&model, options), settings)?;
+    let gpu = args.run.device.lent_or_open(lent, Some(&record_path))?;
+    let chosen = problem.choose(&gpu, &strength)?;
     let solving = Instant::now();
-    let bar = console.progress(args.solve.max_iter);
-    let mut outcomes = Vec::new();
-    for channel in 0..measured.channels {
-        let y = measured.plane(channel);
-        outcomes.push(solver.run(y, &start(y, size), |iterations, change| {
-            bar.set_position(iterations as u64);
-            bar.set_message(format!("change {change:.1e}"));
-        })?);
-    }
+    let bar = console.progress(args.solver.max_iter);
+    let solution = problem.solve(&gpu, &chosen, &args.solver, None, |iterations, change| {
+        bar.set_position(iterations as u64);
+        bar.set_message(format!("change {change:.1e}"));
+    })?;
     bar.finish_and_clear();
     let solve = solving.elapsed().as_secs_f64();
-    let converged = outcomes.iter().all(|o| o.stop == Stop::Converged);
-    let iterations = outcomes.iter().map(|o| o.iterations).max();
-    let energy: f64 = outcomes.iter().map(|o| o.energy).sum();
-    let planes: Vec<f32> = outcomes.into_iter().flat_map(|o| o.image).collect();
-    let scores = clean.as_ref().map(|clean| quality(&planes, clean)).transpose()?;
-    Image::new(measured.channels, size[0], size[1], planes, measured.format)?.write(&args.output, format)?;
+    let scores = clean
+        .as_ref()
+        .map(|clean| quality(&solution.planes, clean))
+        .transpose()?;
+    Image::new(
+        problem.measured.len(),
+        size[0],
+        size[1],
+        solution.planes,
+        problem.format,
+    )?
+    .write(&args.output, format)?;
+    let model = chosen.model.as_ref();
     let mut result = json!({
         "output": args.output,
-        "energy": energy,
-        "iterations": iterations,
-        "stop": if converged { Stop::Converged } else { Stop::MaxIterations },
-        "constants": solver.constants(),
+        "method": chosen.method,
+        "energy": solution.energy,
+        "iterations": solution.iterations,
+        "stop": solution.stop,
+        "constants": solution.constants,
         "adapter": gpu.adapter().name,
-        "model": model.name,
-        "sigma": args.solve.sigma,
-        "lambda": args.solve.lambda,
+        "model": model.map(|m| &m.name),
+        "sigma": chosen.sigma,
+        "noise": chosen.noise,
+        "lambda": chosen.lambda,
         "seconds": { "solve": solve, "total": begin.elapsed().as_secs_f64() },
     });
     if let Some((psnr, ssim)) = scores {
@@ -223,33 +162,50 @@ fn reconstruct(
     }
     args.run.device.report(&gpu, &console, &mut result)?;
     let mut record = RunRecord::new(
-        command,
+        problem.name,
         &gpu,
         json!({
-            "operator": parameters,
-            "sigma": args.solve.sigma,
-            "lambda": args.solve.lambda,
-            "tolerance": args.solve.tol,
-            "max_iterations": args.solve.max_iter,
-            "box": settings.limits,
-            "model": model.name,
-            "model_provenance": model.provenance,
+            "operator": problem.parameters,
+            "method": chosen.method,
+            "sigma": chosen.sigma,
+            "noise": chosen.noise,
+            "lambda": chosen.lambda,
+            "tolerance": args.solver.tol,
+            "max_iterations": args.solver.max_iter,
+            "box": args.solver.limits.unwrap_or(problem.limits),
+            "model": model.map(|m| &m.name),
+            "model_provenance": model.map(|m| &m.provenance),
         }),
     );
-    record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,
-        "model": model_source(args.solve.model.as_deref())? });
+    let mut read = Map::new();
+    read.insert("measurement".into(), named_hash(&args.input)?);
+    for (what, path) in &problem.files {
+        read.insert((*what).into(), named_hash(path)?);
+    }
+    read.insert(
+        "clean".into(),
+        args.run.clean.as_deref().map(named_hash).transpose()?.into(),
+    );
+    read.insert(
+        "settings".into(),
+        args.settings.as_deref().map(named_hash).transpose()?.into(),
+    );
+    if model.is_some() {
+        read.insert("model".into(), model_source(strength.model.as_deref())?);
+    }
+    record.inputs = Value::Object(read);
     record.outputs = json!({ "image": named_hash(&args.output)? });
     record.results = result.clone();
     record.write(&record_path)?;
-    if !converged {
-        say_unfinished(&console, args.solve.max_iter);
+    if solution.stop != Stop::Converged {
+        say_unfinished(&console, args.solver.max_iter);
     }
-    let score = scores_text(scores);
     console.say(format!(
-        "{} -> {}: {} iterations in {solve:.2} s{score}",
+        "{} -> {}: {} iterations in {solve:.2} s{}",
         args.input.display(),
         args.output.display(),
-        iterations.unwrap_or(0)
+        solution.iterations,
+        scores_text(scores)
     ));
-    console.result(&result)
+    Ok(result)
 }

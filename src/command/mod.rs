@@ -1,6 +1,7 @@
 //! The commands of the two binaries: each takes parsed arguments, does the work and returns what is to be printed.
 
 mod console;
+mod ct;
 mod demo;
 mod denoise;
 mod device_options;
@@ -11,21 +12,32 @@ mod info;
 mod inspect;
 mod interrupt;
 mod inverse;
+mod job;
 mod model_tools;
+mod options;
+mod pixels;
+mod problem;
 mod reduce;
 mod ridge;
+mod simulate;
 
 pub use console::{Console, arguments, finish};
+pub use ct::CtArgs;
 pub use demo::{DemoArgs, demo};
-pub use denoise::{DenoiseArgs, RunArgs, SolveArgs, denoise};
-pub use device_options::DeviceArgs;
+pub use denoise::{DenoiseArgs, SolveArgs};
+pub use device_options::{Device, DeviceArgs};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use fit::{FitArgs, fit};
 pub use fit_network::{FitNetworkArgs, fit_network};
 pub use info::{InfoArgs, info};
 pub use inspect::{InspectArgs, inspect};
 pub use interrupt::Interrupt;
-pub use inverse::{DeblurArgs, InpaintArgs, InverseArgs, UpscaleArgs, deblur, inpaint, upscale};
+pub use inverse::{Inverse, InverseArgs};
+pub use job::Job;
 pub use model_tools::{DctArgs, ImportArgs, build_dct, import_checkpoint};
+pub use options::{RunArgs, SolverArgs};
+pub use pixels::{BlurArgs, DeblurArgs, InpaintArgs, UpscaleArgs};
+pub use problem::{Chosen, Direct, Gain, Method, Problem, Solution, Strength};
 pub use reduce::{ReduceArgs, reduce_knots};
 pub use ridge::{RidgeArgs, train_ridge};
+pub use simulate::{PhantomArgs, SimulateArgs, SimulateCommon, Simulation, simulate};

@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::denoise::parse_positive;
+use super::options::parse_positive;
 use super::{Console, DeviceArgs, Interrupt};
 use crate::train::data::Corpus;
 use crate::train::{Ending, KnotEvent, LevelScore, RidgeConfig, Run, RunFiles, StepReport, Watch, parameters};

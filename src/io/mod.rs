@@ -10,3 +10,4 @@ pub mod noise;
 pub mod npy;
 pub mod table;
 pub mod tensorboard;
+pub mod toml_file;

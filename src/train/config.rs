@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::DataSettings;
 use super::{HypergradientSettings, ImageLoss, Objective, OptimiserSettings};
-use crate::io::input;
+use crate::io::toml_file;
 use crate::{Error, Result};
 
 /// All settings of a training. Every key has a default, unknown ones are refused.
@@ -210,10 +210,7 @@ impl RidgeConfig {
     /// # Errors
     /// [`Error::Input`] naming the key that is unknown, of the wrong type or out of range.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = input::read_bytes(path)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| Error::input(path, "is no text; name a TOML file"))?;
-        let config: Self =
-            toml::from_str(text).map_err(|e| Error::input(path, format!("{}; correct it", said(&e, text))))?;
+        let config: Self = toml_file::read(path)?;
         config.check().map_err(|e| Error::input(path, e.to_string()))?;
         Ok(config)
     }
@@ -223,7 +220,7 @@ impl RidgeConfig {
     /// # Errors
     /// [`Error::Internal`].
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(|e| Error::Internal(e.to_string()))
+        toml_file::text(self)
     }
 
     /// Checks the ranges.
@@ -339,11 +336,4 @@ impl Schedule {
         let fallen = self.last + (1.0 - self.last) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
         warm.min(1.0) * fallen
     }
-}
-
-/// One line for a mistake in a file, with its place.
-fn said(error: &toml::de::Error, text: &str) -> String {
-    let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-    let message = error.message().replace('\n', " ");
-    line.map_or(message.clone(), |line| format!("line {line}: {message}"))
 }

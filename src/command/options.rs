@@ -1,0 +1,196 @@
+//! Options and small duties that the commands of reconstruction share.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Console, DeviceArgs};
+use crate::io::atomic::{check_writable, same_file};
+use crate::io::hash::blake3_file;
+use crate::io::image::Image;
+use crate::model::{Ridge, Shipped};
+use crate::report::metrics;
+use crate::{Error, Result};
+
+/// What goes with a reconstruction besides its input and its solver.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Clean image to compare with: prints PSNR and SSIM
+    #[arg(long, value_name = "FILE")]
+    pub clean: Option<PathBuf>,
+    /// Where the record of the run goes [default: OUTPUT with .run.json]
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// No messages but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Which device
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+impl RunArgs {
+    /// The image to compare with, which must have the result's shape.
+    pub(super) fn read_clean(&self, channels: usize, [rows, cols]: [usize; 2]) -> Result<Option<Image>> {
+        let Some(path) = &self.clean else { return Ok(None) };
+        let clean = Image::read(path)?;
+        if (clean.channels, clean.height, clean.width) != (channels, rows, cols) {
+            return Err(Error::input(
+                path,
+                format!(
+                    "{} x {} x {} pixels, the result has {channels} x {rows} x {cols}; give the clean version of the same image",
+                    clean.channels, clean.height, clean.width
+                ),
+            ));
+        }
+        Ok(Some(clean))
+    }
+
+    /// Where the record goes; makes sure that it and `output` can be written and that it replaces neither the output nor
+    /// one of `inputs`.
+    pub(super) fn record_path(&self, output: &Path, inputs: &[&Path]) -> Result<PathBuf> {
+        let record = self.record.clone().unwrap_or_else(|| output.with_extension("run.json"));
+        check_writable(output)?;
+        check_writable(&record)?;
+        if inputs.iter().chain([&output]).any(|path| same_file(path, &record)) {
+            return Err(Error::output(
+                &record,
+                "the record would replace the image or another file that is read; name another with --record",
+            ));
+        }
+        Ok(record)
+    }
+}
+
+/// Says that the solver was stopped before it was done.
+pub(super) fn say_unfinished(console: &Console, iterations: usize) {
+    console.say(format!(
+        "warning: stopped after {iterations} iterations before reaching the tolerance; raise --max-iter"
+    ));
+}
+
+/// Scores for the end of a line.
+pub(super) fn scores_text(scores: Option<(f64, Option<f64>)>) -> String {
+    scores.map_or(String::new(), |(psnr, ssim)| {
+        let ssim = ssim.map_or("n/a".into(), |s| format!("{s:.4}"));
+        format!(", PSNR {psnr:.2} dB, SSIM {ssim}")
+    })
+}
+
+/// Model and solver.
+#[derive(Args, Clone, Debug)]
+pub struct SolverArgs {
+    /// Model file, or one of the shipped models: wcrr-small, crr-small, dct5 [default: one that suits the problem]
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Stop when the relative change of an iteration falls to this
+    #[arg(long, value_name = "T", default_value_t = 1e-4, value_parser = parse_positive, allow_hyphen_values = true)]
+    pub tol: f64,
+    /// Stop after this many iterations
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
+    pub max_iter: usize,
+    /// Keep pixels in LOW,HIGH (0,1 for images) or nonnegative (0,inf)
+    #[arg(long = "box", value_name = "LOW,HIGH", value_parser = parse_box, allow_hyphen_values = true)]
+    pub limits: Option<(f32, f32)>,
+    /// Plain proximal gradient, without momentum
+    #[arg(long)]
+    pub plain: bool,
+    /// Side of the tiles in pixels [default: the largest that fit]; the result does not depend on it
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u64).range(8..))]
+    pub tile: Option<u64>,
+}
+
+/// `0.1` or `25/255`, in any unit.
+pub(super) fn parse_noise(text: &str) -> std::result::Result<f64, String> {
+    let number = |t: &str| {
+        t.trim()
+            .parse::<f64>()
+            .map_err(|_| format!("'{text}' is no number or fraction"))
+    };
+    let value = match text.split_once('/') {
+        Some((a, b)) => number(a)? / number(b)?,
+        None => number(text)?,
+    };
+    if !(value.is_finite() && value > 0.0) {
+        return Err(format!("{text}: the noise level must be above 0"));
+    }
+    Ok(value)
+}
+
+/// The same in units of the image range.
+pub(super) fn parse_level(text: &str) -> std::result::Result<f64, String> {
+    let value = parse_noise(text)?;
+    if value >= 1.5 {
+        return Err(format!(
+            "{text}: the noise level counts in units of the image range; write {text}/255 for 8-bit levels"
+        ));
+    }
+    Ok(value)
+}
+
+pub(super) fn parse_positive(text: &str) -> std::result::Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        Ok(_) => Err("it must be above 0 and finite".into()),
+        Err(_) => Err("it is no number".into()),
+    }
+}
+
+pub(super) fn parse_count(text: &str) -> std::result::Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(value) if value > 0 => Ok(value),
+        _ => Err("want a whole number above 0".into()),
+    }
+}
+
+fn parse_box(text: &str) -> std::result::Result<(f32, f32), String> {
+    if text == "nonnegative" {
+        return Ok((0.0, f32::MAX));
+    }
+    let (low, high) = text.split_once(',').ok_or("want LOW,HIGH or nonnegative")?;
+    let end = |t: &str| t.trim().parse::<f32>().map_err(|_| format!("'{t}' is no number"));
+    let (low, high) = (
+        end(low)?.clamp(-f32::MAX, f32::MAX),
+        end(high)?.clamp(-f32::MAX, f32::MAX),
+    );
+    if low < high {
+        Ok((low, high))
+    } else {
+        Err(format!("'{text}': the lower end must be below the upper"))
+    }
+}
+
+/// The model named, a file or a shipped one, or `choice` if that is right for noise of `sigma`.
+pub(super) fn load_model(path: Option<&Path>, choice: &Shipped, sigma: f64) -> Result<Ridge> {
+    path.map_or_else(|| Shipped::for_level(choice, sigma), Shipped::or_file)
+}
+
+/// Mean PSNR over everything and SSIM averaged over planes.
+pub(super) fn quality(planes: &[f32], clean: &Image) -> Result<(f64, Option<f64>)> {
+    let pixels = clean.height * clean.width;
+    let psnr = metrics::psnr(planes, &clean.planes)?;
+    let scores: Option<Vec<f64>> = planes
+        .chunks_exact(pixels)
+        .zip(clean.planes.chunks_exact(pixels))
+        .map(|(a, b)| metrics::ssim(a, b, clean.height, clean.width))
+        .collect();
+    Ok((psnr, scores.map(|s| s.iter().sum::<f64>() / s.len() as f64)))
+}
+
+/// Where the model came from, for the record: a file and its hash, the name of a shipped one, or null for the default.
+pub(super) fn model_source(path: Option<&Path>) -> Result<Value> {
+    match path {
+        Some(path) if path.exists() => named_hash(path),
+        Some(name) => Ok(json!({ "shipped": name })),
+        None => Ok(Value::Null),
+    }
+}
+
+/// A file and its hash, for the record.
+pub(super) fn named_hash(path: &Path) -> Result<Value> {
+    Ok(json!({ "path": path, "blake3": blake3_file(path)? }))
+}

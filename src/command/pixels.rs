@@ -1,0 +1,212 @@
+//! `reconstruct inpaint`, `deblur` and `upscale`: images from linear measurements that are images themselves.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::inverse::{Inverse, InverseArgs};
+use super::problem::{Direct, Gain, Problem};
+use crate::io::image::Image;
+use crate::model::CONVEX;
+use crate::operator::{Blur, Boundary, LinearOperator, Mask};
+use crate::{Error, Result};
+
+/// Arguments of `reconstruct inpaint`.
+#[derive(Args, Clone, Debug)]
+pub struct InpaintArgs {
+    /// Image of the same size: 0 where a pixel is missing, the largest value (1, 255) where it was measured
+    #[arg(long, value_name = "FILE")]
+    pub mask: PathBuf,
+    /// Common options
+    #[command(flatten)]
+    pub common: InverseArgs,
+}
+
+/// Arguments of `reconstruct deblur`.
+#[derive(Args, Clone, Debug)]
+pub struct DeblurArgs {
+    /// The kernel
+    #[command(flatten)]
+    pub blur: BlurArgs,
+    /// Common options
+    #[command(flatten)]
+    pub common: InverseArgs,
+}
+
+/// A blur.
+#[derive(Args, Clone, Debug)]
+pub struct BlurArgs {
+    /// Kernel as a gray image or NPY array, a correlation about its centre; its sum becomes 1
+    #[arg(long, value_name = "FILE")]
+    pub kernel: PathBuf,
+    /// How the blur continued the image beyond its border
+    #[arg(long, value_name = "RULE", default_value = "reflect")]
+    pub boundary: Boundary,
+}
+
+/// Arguments of `reconstruct upscale`.
+#[derive(Args, Clone, Debug)]
+pub struct UpscaleArgs {
+    /// How many times larger the sides become: 2, 3 or 4
+    #[arg(long, value_name = "N")]
+    pub factor: usize,
+    /// Common options
+    #[command(flatten)]
+    pub common: InverseArgs,
+}
+
+/// Complaints of an operator about its data are about the file at `path`.
+pub(super) fn blame<T>(path: &Path, result: Result<T>) -> Result<T> {
+    result.map_err(|e| match e {
+        Error::Data(why) => Error::input(path, why),
+        other => other,
+    })
+}
+
+/// The mask in a file for images of `size`.
+pub(super) fn read_mask(path: &Path, size: [usize; 2]) -> Result<Mask> {
+    let mask = Image::read(path)?;
+    if mask.channels != 1 || [mask.height, mask.width] != size {
+        let [rows, cols] = size;
+        return Err(Error::input(
+            path,
+            format!(
+                "a mask of {} x {} x {} values for an image of {rows} x {cols}: give one plane of the same size",
+                mask.channels, mask.height, mask.width
+            ),
+        ));
+    }
+    blame(path, Mask::new(size, mask.planes))
+}
+
+impl BlurArgs {
+    /// The blur of images of `size`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a kernel that is none.
+    pub(super) fn operator(&self, size: [usize; 2]) -> Result<Blur> {
+        let kernel = Image::read(&self.kernel)?;
+        if kernel.channels != 1 {
+            return Err(Error::input(&self.kernel, "has several channels; a kernel has one"));
+        }
+        let sum: f64 = kernel.planes.iter().map(|k| f64::from(*k)).sum();
+        // A sum of zero is left to the operator, which refuses it.
+        let scale = if sum == 0.0 { 1.0 } else { 1.0 / sum };
+        let taps: Vec<f32> = kernel.planes.iter().map(|k| (f64::from(*k) * scale) as f32).collect();
+        blame(
+            &self.kernel,
+            Blur::new(size, taps, [kernel.height, kernel.width], self.boundary),
+        )
+    }
+}
+
+/// The problem of images measured as images.
+fn problem(
+    name: &'static str,
+    measured: &Image,
+    operator: Box<dyn LinearOperator>,
+    direct: Box<Direct>,
+    files: Vec<(&'static str, PathBuf)>,
+    parameters: serde_json::Value,
+) -> Problem {
+    Problem {
+        name,
+        operator,
+        measured: (0..measured.channels).map(|c| measured.plane(c).to_vec()).collect(),
+        direct,
+        direct_method: None,
+        gain: Gain::Unit,
+        noise: None,
+        limits: (0.0, 1.0),
+        format: measured.format,
+        model: CONVEX,
+        files,
+        parameters,
+    }
+}
+
+impl Inverse for InpaintArgs {
+    fn common(&self) -> &InverseArgs {
+        &self.common
+    }
+
+    fn problem(&self) -> Result<Problem> {
+        let measured = Image::read(&self.common.input)?;
+        let operator = read_mask(&self.mask, [measured.height, measured.width])?;
+        let mask = operator.values().to_vec();
+        // Missing pixels start at the mean of the others.
+        let direct = move |_: &crate::gpu::Gpu, y: &[f32]| {
+            let seen = || y.iter().zip(&mask).filter(|(_, m)| **m > 0.0).map(|(y, _)| *y);
+            let mean = seen().sum::<f32>() / seen().count() as f32;
+            let fill = |(y, m): (&f32, &f32)| if *m > 0.0 { *y } else { mean };
+            Ok(y.iter().zip(&mask).map(fill).collect())
+        };
+        let files = vec![("mask", self.mask.clone())];
+        Ok(problem(
+            "inpaint",
+            &measured,
+            Box::new(operator),
+            Box::new(direct),
+            files,
+            json!({}),
+        ))
+    }
+}
+
+impl Inverse for DeblurArgs {
+    fn common(&self) -> &InverseArgs {
+        &self.common
+    }
+
+    fn problem(&self) -> Result<Problem> {
+        let measured = Image::read(&self.common.input)?;
+        let operator = self.blur.operator([measured.height, measured.width])?;
+        let direct = |_: &crate::gpu::Gpu, y: &[f32]| Ok(y.to_vec());
+        let files = vec![("kernel", self.blur.kernel.clone())];
+        let parameters = json!({ "boundary": self.blur.boundary });
+        Ok(problem(
+            "deblur",
+            &measured,
+            Box::new(operator),
+            Box::new(direct),
+            files,
+            parameters,
+        ))
+    }
+}
+
+/// Checks a factor of resolution.
+pub(super) fn check_factor(factor: usize) -> Result<()> {
+    if !(2..=4).contains(&factor) {
+        return Err(Error::Usage(format!("--factor {factor}: use 2, 3 or 4")));
+    }
+    Ok(())
+}
+
+impl Inverse for UpscaleArgs {
+    fn common(&self) -> &InverseArgs {
+        &self.common
+    }
+
+    fn problem(&self) -> Result<Problem> {
+        let factor = self.factor;
+        check_factor(factor)?;
+        let measured = Image::read(&self.common.input)?;
+        let [rows, cols] = [measured.height * factor, measured.width * factor];
+        let operator = blame(&self.common.input, Blur::downsampling([rows, cols], factor))?;
+        let direct = move |_: &crate::gpu::Gpu, y: &[f32]| {
+            let pixel = |n: usize| y[n / cols / factor * (cols / factor) + n % cols / factor];
+            Ok((0..rows * cols).map(pixel).collect())
+        };
+        let parameters = json!({ "factor": factor });
+        Ok(problem(
+            "upscale",
+            &measured,
+            Box::new(operator),
+            Box::new(direct),
+            Vec::new(),
+            parameters,
+        ))
+    }
+}

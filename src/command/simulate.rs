@@ -1,0 +1,389 @@
+//! `reconstruct simulate`: from a true image to a measurement with seeded noise, so that experiments can be repeated.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Console;
+use super::ct::{geometry_beside, read_geometry};
+use super::options::{named_hash, parse_noise};
+use super::pixels::{BlurArgs, blame, check_factor};
+use crate::gpu::Gpu;
+use crate::io::atomic::{check_writable, same_file};
+use crate::io::image::{Format, Image};
+use crate::io::{noise, toml_file};
+use crate::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Phantom, Radon, apply};
+use crate::report::RunRecord;
+use crate::{Error, Result};
+
+/// Arguments of `reconstruct simulate`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateArgs {
+    /// What is measured
+    #[command(subcommand)]
+    pub what: Simulation,
+}
+
+/// What `reconstruct simulate` makes.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Simulation {
+    /// A slice through an imaginary body, a true image for ct
+    Phantom(PhantomArgs),
+    /// A parallel-beam sinogram, its geometry beside it (.geometry.toml)
+    Ct(SimulateCtArgs),
+    /// An image with missing pixels, the mask beside it (.mask.npy)
+    Inpaint(SimulateInpaintArgs),
+    /// A blurred image
+    Deblur(SimulateDeblurArgs),
+    /// A smaller image
+    Upscale(SimulateUpscaleArgs),
+}
+
+/// What all measurements need.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateCommon {
+    /// True image
+    pub input: PathBuf,
+    /// Where the measurement goes: .npy or .tif keep it as it is, .png rounds it to 0..1
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Standard deviation of the white noise that is added, in units of the measurement [default: none]
+    #[arg(long, value_name = "S", value_parser = parse_noise, allow_hyphen_values = true)]
+    pub noise: Option<f64>,
+    /// Seed of noise and mask
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Record, messages and device
+    #[command(flatten)]
+    pub run: SimulateRunArgs,
+}
+
+/// What goes with a simulation.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateRunArgs {
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// No messages but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Which device
+    #[command(flatten)]
+    pub device: super::DeviceArgs,
+}
+
+/// Arguments of `reconstruct simulate phantom`.
+#[derive(Args, Clone, Debug)]
+pub struct PhantomArgs {
+    /// Where the image goes
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Pixels along each side
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(16..=4096))]
+    pub size: u64,
+    /// The body: another for every seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Resolution of the scanner that saw it: standard deviation of its Gaussian point spread in pixels, at most 10
+    #[arg(long, value_name = "PIXELS", default_value = "1", value_parser = parse_spread)]
+    pub spread: f64,
+    /// Record, messages and device
+    #[command(flatten)]
+    pub run: SimulateRunArgs,
+}
+
+fn parse_spread(text: &str) -> std::result::Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if (0.1..=10.0).contains(&value) => Ok(value),
+        _ => Err("want a number of pixels from 0.1 to 10".into()),
+    }
+}
+
+/// Arguments of `reconstruct simulate ct`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateCtArgs {
+    /// Angles, equally spaced over the half circle
+    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "geometry")]
+    pub angles: usize,
+    /// Detectors, which cover the diagonal of the image
+    #[arg(long, value_name = "N", default_value_t = 400, conflicts_with = "geometry")]
+    pub detectors: usize,
+    /// A geometry of your own (TOML), instead
+    #[arg(long, value_name = "FILE")]
+    pub geometry: Option<PathBuf>,
+    /// Common options
+    #[command(flatten)]
+    pub common: SimulateCommon,
+}
+
+/// Arguments of `reconstruct simulate inpaint`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateInpaintArgs {
+    /// Probability with which a pixel is measured
+    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    pub keep: f64,
+    /// Common options
+    #[command(flatten)]
+    pub common: SimulateCommon,
+}
+
+/// Arguments of `reconstruct simulate deblur`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateDeblurArgs {
+    /// The kernel
+    #[command(flatten)]
+    pub blur: BlurArgs,
+    /// Common options
+    #[command(flatten)]
+    pub common: SimulateCommon,
+}
+
+/// Arguments of `reconstruct simulate upscale`.
+#[derive(Args, Clone, Debug)]
+pub struct SimulateUpscaleArgs {
+    /// How many times smaller the sides become: 2, 3 or 4
+    #[arg(long, value_name = "N")]
+    pub factor: usize,
+    /// Common options
+    #[command(flatten)]
+    pub common: SimulateCommon,
+}
+
+/// `reconstruct simulate`.
+///
+/// # Errors
+/// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
+pub fn simulate(args: &SimulateArgs) -> Result<()> {
+    match &args.what {
+        Simulation::Phantom(args) => phantom(args),
+        Simulation::Ct(args) => ct(args),
+        Simulation::Inpaint(args) => inpaint(args),
+        Simulation::Deblur(args) => {
+            let image = Image::read(&args.common.input)?;
+            let operator = args.blur.operator([image.height, image.width])?;
+            let about = json!({ "kernel": named_hash(&args.blur.kernel)?, "boundary": args.blur.boundary });
+            measure(
+                "simulate deblur",
+                &args.common,
+                &image,
+                &operator,
+                &[&args.blur.kernel],
+                None,
+                about,
+            )
+        }
+        Simulation::Upscale(args) => {
+            check_factor(args.factor)?;
+            let image = Image::read(&args.common.input)?;
+            let size = [image.height, image.width];
+            let operator = blame(&args.common.input, Blur::downsampling(size, args.factor))?;
+            let about = json!({ "factor": args.factor });
+            measure("simulate upscale", &args.common, &image, &operator, &[], None, about)
+        }
+    }
+}
+
+fn ct(args: &SimulateCtArgs) -> Result<()> {
+    let image = Image::read(&args.common.input)?;
+    if image.channels != 1 {
+        return Err(Error::input(
+            &args.common.input,
+            "has several channels; a slice has one",
+        ));
+    }
+    let geometry = match &args.geometry {
+        Some(path) => {
+            let geometry = read_geometry(path)?;
+            if [geometry.rows, geometry.cols] != [image.height, image.width] {
+                return Err(Error::input(
+                    path,
+                    format!(
+                        "is for images of {} x {} pixels, {} has {} x {}",
+                        geometry.rows,
+                        geometry.cols,
+                        args.common.input.display(),
+                        image.height,
+                        image.width
+                    ),
+                ));
+            }
+            geometry
+        }
+        None => Geometry {
+            rows: image.height,
+            cols: image.width,
+            ..Geometry::equispaced(image.height.max(image.width), args.angles, args.detectors)
+        },
+    };
+    let operator = Radon::new(geometry.clone())?;
+    let beside = geometry_beside(&args.common.output);
+    let write = || toml_file::write(&beside, &geometry);
+    let about = json!({ "angles": geometry.angles.len(), "detectors": geometry.detectors });
+    let read: Vec<&Path> = args.geometry.as_deref().into_iter().collect();
+    let beside = Beside {
+        path: &beside,
+        write: &write,
+    };
+    measure(
+        "simulate ct",
+        &args.common,
+        &image,
+        &operator,
+        &read,
+        Some(beside),
+        about,
+    )
+}
+
+fn inpaint(args: &SimulateInpaintArgs) -> Result<()> {
+    if !(args.keep > 0.0 && args.keep <= 1.0) {
+        return Err(Error::Usage(format!(
+            "--keep {}: want a probability above 0, at most 1",
+            args.keep
+        )));
+    }
+    let image = Image::read(&args.common.input)?;
+    let size = [image.height, image.width];
+    // Uniform in (-1, 1).
+    let kept = |u: &f64| f32::from(0.5 * (u + 1.0) < args.keep);
+    let mask: Vec<f32> = noise::uniform(args.common.seed, 0, size[0] * size[1])
+        .iter()
+        .map(kept)
+        .collect();
+    let operator = Mask::new(size, mask.clone())?;
+    let beside = args.common.output.with_extension("mask.npy");
+    let write = || Image::gray(size[0], size[1], mask.clone(), Format::NpyU8)?.write(&beside, Format::NpyU8);
+    let about = json!({ "keep": args.keep });
+    let beside = Beside {
+        path: &beside,
+        write: &write,
+    };
+    measure(
+        "simulate inpaint",
+        &args.common,
+        &image,
+        &operator,
+        &[],
+        Some(beside),
+        about,
+    )
+}
+
+/// A file that goes with a measurement.
+struct Beside<'a> {
+    path: &'a Path,
+    write: &'a dyn Fn() -> Result<()>,
+}
+
+/// Applies the operator to every plane of the image, adds noise (stream `c` for plane `c`) and writes measurement and record.
+fn measure(
+    name: &str,
+    args: &SimulateCommon,
+    image: &Image,
+    operator: &dyn LinearOperator,
+    read: &[&Path],
+    beside: Option<Beside<'_>>,
+    parameters: Value,
+) -> Result<()> {
+    let console = Console::new(args.run.quiet, args.run.json);
+    let format = Format::NpyF32.for_output(&args.output)?;
+    let record = args.output.with_extension("run.json");
+    let written: Vec<&Path> = [args.output.as_path(), &record]
+        .into_iter()
+        .chain(beside.as_ref().map(|b| b.path))
+        .collect();
+    check_outputs(&written, &[&[args.input.as_path()], read].concat())?;
+    let gpu = args.run.device.open(Some(&record))?;
+    let [rows, cols] = operator.range();
+    let mut planes = Vec::new();
+    for channel in 0..image.channels {
+        let mut y = apply(&gpu, operator, image.plane(channel), false)?;
+        if let Some(sd) = args.noise {
+            let random = noise::gaussian(args.seed, channel as u64, y.len());
+            y.iter_mut().zip(random).for_each(|(y, n)| *y += sd as f32 * n);
+        }
+        planes.extend(y);
+    }
+    Image::new(image.channels, rows, cols, planes, Format::NpyF32)?.write(&args.output, format)?;
+    if let Some(beside) = &beside {
+        (beside.write)()?;
+    }
+    let settings = json!({ "operator": parameters, "noise": args.noise.unwrap_or(0.0), "seed": args.seed });
+    let inputs = json!({ "image": named_hash(&args.input)? });
+    finish(
+        name,
+        &gpu,
+        (&console, &args.run),
+        (&record, &args.output),
+        beside.map(|b| b.path),
+        settings,
+        inputs,
+    )
+}
+
+fn phantom(args: &PhantomArgs) -> Result<()> {
+    let console = Console::new(args.run.quiet, args.run.json);
+    let format = Format::NpyF32.for_output(&args.output)?;
+    let record = args.output.with_extension("run.json");
+    check_outputs(&[&args.output, &record], &[])?;
+    let gpu = args.run.device.open(Some(&record))?;
+    let size = args.size as usize;
+    let sharp = Phantom::body(args.seed).image(size, size);
+    let reach = (4.0 * args.spread).ceil() as i32;
+    let bell = |i: i32| (-f64::from(i * i) / (2.0 * args.spread.powi(2))).exp();
+    let total: f64 = (-reach..=reach).map(bell).sum::<f64>().powi(2);
+    let kernel: Vec<f32> = (-reach..=reach)
+        .flat_map(|i| (-reach..=reach).map(move |j| (bell(i) * bell(j) / total) as f32))
+        .collect();
+    let side = 2 * reach as usize + 1;
+    let blur = Blur::new([size, size], kernel, [side, side], Boundary::Zero)?;
+    let planes = apply(&gpu, &blur, &sharp, false)?;
+    Image::gray(size, size, planes, Format::NpyF32)?.write(&args.output, format)?;
+    let settings = json!({ "seed": args.seed, "size": size, "spread": args.spread });
+    finish(
+        "simulate phantom",
+        &gpu,
+        (&console, &args.run),
+        (&record, &args.output),
+        None,
+        settings,
+        json!({}),
+    )
+}
+
+/// Everything can be written, and nothing of it replaces what is read or something else that is written.
+fn check_outputs(written: &[&Path], read: &[&Path]) -> Result<()> {
+    for (n, path) in written.iter().enumerate() {
+        check_writable(path)?;
+        if read.iter().chain(&written[..n]).any(|other| same_file(other, path)) {
+            return Err(Error::output(
+                path,
+                "it would replace a file that is read or another result; name another with -o",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the record and says what was made.
+fn finish(
+    name: &str,
+    gpu: &Gpu,
+    (console, run): (&Console, &SimulateRunArgs),
+    (record_path, output): (&Path, &Path),
+    beside: Option<&Path>,
+    settings: Value,
+    inputs: Value,
+) -> Result<()> {
+    let mut result = json!({ "output": output, "beside": beside, "adapter": gpu.adapter().name });
+    run.device.report(gpu, console, &mut result)?;
+    let mut record = RunRecord::new(name, gpu, settings);
+    record.inputs = inputs;
+    record.outputs = json!({ "measurement": named_hash(output)?, "beside": beside.map(named_hash).transpose()? });
+    record.results = result.clone();
+    record.write(record_path)?;
+    let also = beside.map_or(String::new(), |b| format!(" and {}", b.display()));
+    console.say(format!("{}{also}", output.display()));
+    console.result(&result)
+}
