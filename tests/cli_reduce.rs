@@ -219,3 +219,38 @@ fn mistakes_are_one_line_each() {
         refuses("bad.safetensors -o r.safetensors", 3, &["bad.safetensors", expected]);
     }
 }
+
+#[test]
+fn potentials_become_bounded_from_below_where_that_is_asked_for() {
+    let place = Place::new();
+    let falling = Spline::new(vec![-1.0, -0.2, 0.2, 1.0], vec![0.2, -0.2, 0.2, -0.2]).unwrap();
+    let model = Ridge {
+        activations: vec![falling.clone()],
+        ..small_model()
+    };
+    model.write(&place.path("m.safetensors")).unwrap();
+    let result = reduce(
+        &place,
+        "m.safetensors -o b.safetensors --max-error 0 --bounded-below --json",
+    )
+    .success("reduce")
+    .json();
+    assert_eq!(result["knots_before"], 4);
+    assert_eq!(result["knots_after"], 6);
+    assert_eq!(result["most_knots_after"], 6);
+    let bounded = Ridge::read(&place.path("b.safetensors")).unwrap();
+    for f in &bounded.activations {
+        assert!(
+            [1.5, 3.0, 50.0]
+                .iter()
+                .all(|x| f.slope(*x) >= 0.0 && f.slope(-x) >= 0.0)
+        );
+        assert!(f.value(3.0) > 0.0 && f.value(-3.0) < 0.0);
+        assert!(
+            [-1.0, -0.4, 0.1, 1.0]
+                .iter()
+                .all(|x| (f.value(*x) - falling.value(*x)).abs() < 1e-12)
+        );
+    }
+    assert_eq!(bounded.provenance["reductions"][0]["bounded_below"], true);
+}

@@ -10,6 +10,7 @@ use crate::Result;
 use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
 use crate::model::{KnotBudget, KnotReduction, Ridge};
+use crate::spline::Spline;
 
 /// Arguments of `train reduce`.
 #[derive(Args, Clone, Debug)]
@@ -26,6 +27,10 @@ pub struct ReduceArgs {
     /// At most this many knots per activation, whatever the error
     #[arg(long, value_name = "N", value_parser = parse_knots, allow_hyphen_values = true)]
     pub max_knots: Option<usize>,
+    /// Let activations that fall beyond their outermost knots lead outwards instead, so that the regularizer is bounded from
+    /// below; trainings end so by themselves. Costs up to two knots
+    #[arg(long)]
+    pub bounded_below: bool,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -61,8 +66,12 @@ pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
         max_error: args.max_error,
         max_knots: args.max_knots,
     })?;
+    if args.bounded_below {
+        model = model.bounded_below()?;
+    }
     if let Some(entry) = model.provenance["reductions"].as_array_mut().and_then(|r| r.last_mut()) {
         entry["model"] = json!(blake3_file(&args.model)?);
+        entry["bounded_below"] = json!(args.bounded_below);
     }
     model.write(&args.output)?;
 
@@ -72,7 +81,10 @@ pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
         let part = |r: &KnotReduction| if r.scale > 0.0 { of(r) / r.scale } else { 0.0 };
         reductions.iter().map(part).fold(0.0, f64::max)
     };
-    let (before, after) = (sum(|r| r.before), sum(|r| r.after));
+    let before = sum(|r| r.before);
+    // Tails may have added some.
+    let after: usize = model.activations.iter().map(Spline::len).sum();
+    let most_after = model.activations.iter().map(Spline::len).max().unwrap_or(0);
     let (rms, largest) = (worst(|r| r.rms_error), worst(|r| r.max_error));
     let (low, high) = slope_range(&model);
     console.say(format!(
@@ -80,7 +92,7 @@ pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
          largest value; slopes in [{low:.4}, {high:.4}] within [{}, {}]",
         args.output.display(),
         reductions.len(),
-        most(|r| r.after),
+        most_after,
         model.slope_bounds.0,
         model.slope_bounds.1,
     ));
@@ -91,7 +103,7 @@ pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
         "knots_before": before,
         "knots_after": after,
         "most_knots_before": most(|r| r.before),
-        "most_knots_after": most(|r| r.after),
+        "most_knots_after": most_after,
         "rms_error": rms,
         "max_error": largest,
         "slope_range": [low, high],

@@ -10,6 +10,7 @@ mod reduce;
 mod ridge;
 mod shipped;
 mod spline;
+mod tails;
 mod tiles;
 
 pub use reduce::{KnotBudget, KnotReduction};

@@ -255,7 +255,7 @@ impl<'g> Run<'g> {
     }
 
     fn validate(&mut self, watch: &mut dyn Watch) -> Result<()> {
-        let model = self.trainer.model()?;
+        let model = self.trainer.model()?.bounded_below()?;
         let scores = validate(
             self.gpu,
             &model,
@@ -280,7 +280,7 @@ impl<'g> Run<'g> {
         let model = if self.files.model.exists() {
             crate::model::Ridge::read(&self.files.model)?
         } else {
-            self.trainer.model()?
+            self.trainer.model()?.bounded_below()?
         };
         let page = training_report(&model, &read_log(self.log.path())?, &settings)?;
         write_atomically(&self.files.report, |file| {
