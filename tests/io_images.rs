@@ -289,6 +289,7 @@ fn npy_arrays_that_are_no_images_say_what_to_do() {
         (npy(&[1, 1, 2, 2], Values::F32(vec![0.0; 4])), "reshape it"),
         (npy(&[0, 5], Values::F32(vec![])), "no pixels"),
         (npy(&[1, 2], Values::I64(vec![0; 2])), "astype"),
+        (npy(&[1, 2], Values::C64(vec![[0.0; 2]; 2])), "numpy.abs"),
         (
             npy(&[2, 2], Values::F32(vec![0.0, 0.0, f32::NAN, f32::INFINITY])),
             "2 values that are not finite",

@@ -164,6 +164,9 @@ fn arrays_that_are_no_samples_are_named() {
         let reason = SampleTable::from_bytes(&array(&shape, Values::F64(values))).unwrap_err();
         assert!(reason.contains(expected), "{shape:?}: {reason}");
     }
+    let complex = Values::C64(vec![[1.0, 2.0]; 4]);
+    let reason = SampleTable::from_bytes(&array(&[2, 2], complex)).unwrap_err();
+    assert!(reason.contains("complex"), "{reason}");
     let whole = array(&[2, 2], Values::F64(vec![1.0; 4]));
     for length in 6..whole.len() {
         let reason = SampleTable::from_bytes(&whole[..length]).unwrap_err();

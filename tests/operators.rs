@@ -8,7 +8,7 @@ use common::{assert_close, gpu, poison, poisoned, turn, values};
 use knotwork::Error;
 use knotwork::model::NormKind;
 use knotwork::operator::{
-    Blur, Boundary, Geometry, LinearOperator, Mask, Phantom, Radon, apply, filtered_back_projection,
+    Blur, Boundary, Geometry, LinearOperator, Mask, Mri, Phantom, Radon, apply, filtered_back_projection,
 };
 use reference::operators::{self, Dense};
 use reference::{dot, norm, widen};
@@ -156,6 +156,39 @@ fn down_sampling_by_two_three_and_four() {
             );
         }
     }
+}
+
+#[test]
+fn sampled_fourier_transforms_of_coil_images() {
+    let _turn = turn();
+    for (coils, size) in [
+        (1, [1, 1]),
+        (1, [7, 12]),
+        (3, [11, 9]),
+        (2, [8, 6]),
+        (4, [5, 17]),
+        (2, [34, 1]),
+    ] {
+        let pixels = size[0] * size[1];
+        let mask: Vec<f32> = values(6, pixels)
+            .iter()
+            .map(|v| f32::from(u8::from(*v > -0.2 || pixels == 1)))
+            .collect();
+        // Any maps, with a pixel that no coil sees.
+        let mut maps: Vec<[f32; 2]> = values(7, 2 * coils * pixels).chunks(2).map(|v| [v[0], v[1]]).collect();
+        if pixels > 1 {
+            maps.iter_mut().skip(1).step_by(pixels).for_each(|map| *map = [0.0; 2]);
+        }
+        let name = format!("{coils} coils, {size:?}");
+        let mri = Mri::new(size, mask, Some(maps)).unwrap();
+        check(&name, &mri, &operators::mri(&mri, size));
+        // Fully sampled, the bound is the norm.
+        let mri = Mri::new(size, vec![1.0; pixels], Some(mri.maps().to_vec())).unwrap();
+        check_norm(&name, &mri, &operators::mri(&mri, size), 1.01);
+    }
+    let mri = Mri::new([6, 5], vec![1.0; 30], None).unwrap();
+    check("no maps", &mri, &operators::mri(&mri, [6, 5]));
+    check_norm("no maps", &mri, &operators::mri(&mri, [6, 5]), 1.0001);
 }
 
 /// Geometries with rays along the axes, fine and coarse detectors, an offset, rays that miss the image.
@@ -332,6 +365,13 @@ fn operators_that_make_no_sense_are_refused() {
     refused(blur(vec![1.0, f32::INFINITY], [1, 2]), "not finite");
     refused(Blur::downsampling([8, 9], 2).map(drop), "crop");
     refused(Blur::downsampling([10, 10], 5).map(drop), "2, 3 or 4");
+    let mri = |m: usize, maps: Vec<[f32; 2]>| Mri::new([2, 3], vec![1.0; m], Some(maps)).map(drop);
+    refused(mri(5, vec![[1.0; 2]; 6]), "does not fit");
+    refused(mri(6, vec![[1.0; 2]; 7]), "7 values do not fit");
+    refused(mri(6, vec![]), "0 values do not fit");
+    refused(mri(6, vec![[f32::NAN, 0.0]; 12]), "not finite");
+    refused(mri(6, vec![[0.0; 2]; 6]), "zero everywhere");
+    refused(Mri::new([20_000, 1], vec![1.0; 20_000], None).map(drop), "16384");
     let geometry = |edit: fn(&mut Geometry)| {
         let mut g = Geometry::equispaced(8, 3, 5);
         edit(&mut g);

@@ -11,7 +11,9 @@ use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
 use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
-use knotwork::operator::{AngleEntry, CorrelateParams, FilterParams, FrameParams, MaskParams, RadonParams};
+use knotwork::operator::{
+    AngleEntry, ChirpParams, CorrelateParams, FftParams, FilterParams, FrameParams, MaskParams, MriParams, RadonParams,
+};
 use knotwork::solver::{AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, SubtractParams, TvParams};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
@@ -40,6 +42,8 @@ const VARIANTS: &[(&str, &[(&str, u32)])] = &[
         "conv_weight_gradient",
         &[("INPUTS", 8), ("OUTPUTS", 60), ("CI", 4), ("CHUNKS", 13)],
     ),
+    ("fft_radix", &[("RADIX", 1)]),
+    ("fft_radix", &[("RADIX", 13)]),
     ("spline_activation", &[("PIVOTS", 31), ("CHANNELS", 60)]),
     ("spline_energy", &[("PIVOTS", 16), ("HALVINGS", 3), ("CHANNELS", 60)]),
     (
@@ -260,6 +264,13 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<FrameParams>("frame_pad"),
         mismatches::<FrameParams>("frame_fold"),
         mismatches::<CorrelateParams>("frame_correlate"),
+        mismatches::<FftParams>("fft_radix"),
+        mismatches::<FftParams>("fft_radix4"),
+        mismatches::<ChirpParams>("fft_chirp"),
+        mismatches::<MriParams>("mri_expand"),
+        mismatches::<MriParams>("mri_mask"),
+        mismatches::<MriParams>("mri_combine"),
+        mismatches::<MriParams>("mri_root_sum_of_squares"),
         mismatches::<MaskParams>("mask"),
         mismatches::<RadonParams>("radon"),
         mismatches::<RadonParams>("radon_adjoint"),

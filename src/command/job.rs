@@ -7,6 +7,7 @@ use super::Console;
 use super::ct::CtArgs;
 use super::denoise::{DenoiseArgs, denoise};
 use super::inverse::{Inverse, reconstruct};
+use super::mri::MriArgs;
 use super::options::RunArgs;
 use super::pixels::{DeblurArgs, InpaintArgs, UpscaleArgs};
 use crate::Result;
@@ -25,6 +26,8 @@ pub enum Job {
     Upscale(UpscaleArgs),
     /// Reconstruct a slice from a parallel-beam sinogram
     Ct(CtArgs),
+    /// Reconstruct a real image from Cartesian k-space of one or several coils
+    Mri(MriArgs),
 }
 
 impl Job {
@@ -36,6 +39,7 @@ impl Job {
             Self::Deblur(args) => Some(args),
             Self::Upscale(args) => Some(args),
             Self::Ct(args) => Some(args),
+            Self::Mri(args) => Some(args),
         }
     }
 
@@ -47,6 +51,7 @@ impl Job {
             Self::Deblur(args) => &args.common.run,
             Self::Upscale(args) => &args.common.run,
             Self::Ct(args) => &args.common.run,
+            Self::Mri(args) => &args.common.run,
         }
     }
 

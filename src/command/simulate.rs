@@ -9,6 +9,7 @@ use super::Console;
 use super::ct::{geometry_beside, read_geometry};
 use super::options::{named_hash, parse_noise};
 use super::pixels::{BlurArgs, blame, check_factor};
+use super::simulate_mri::{SimulateMriArgs, simulate_mri};
 use crate::gpu::Gpu;
 use crate::io::atomic::{check_writable, same_file};
 use crate::io::image::{Format, Image};
@@ -32,6 +33,8 @@ pub enum Simulation {
     Phantom(PhantomArgs),
     /// A parallel-beam sinogram, its geometry beside it (.geometry.toml)
     Ct(SimulateCtArgs),
+    /// Cartesian k-space, the mask beside it (.mask.npy), for several coils their maps, too (.maps.npy)
+    Mri(SimulateMriArgs),
     /// An image with missing pixels, the mask beside it (.mask.npy)
     Inpaint(SimulateInpaintArgs),
     /// A blurred image
@@ -158,6 +161,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<()> {
     match &args.what {
         Simulation::Phantom(args) => phantom(args),
         Simulation::Ct(args) => ct(args),
+        Simulation::Mri(args) => simulate_mri(args),
         Simulation::Inpaint(args) => inpaint(args),
         Simulation::Deblur(args) => {
             let image = Image::read(&args.common.input)?;
@@ -316,7 +320,7 @@ fn measure(
         &gpu,
         (&console, &args.run),
         (&record, &args.output),
-        beside.map(|b| b.path),
+        &beside.iter().map(|b| b.path).collect::<Vec<_>>(),
         settings,
         inputs,
     )
@@ -346,14 +350,14 @@ fn phantom(args: &PhantomArgs) -> Result<()> {
         &gpu,
         (&console, &args.run),
         (&record, &args.output),
-        None,
+        &[],
         settings,
         json!({}),
     )
 }
 
 /// Everything can be written, and nothing of it replaces what is read or something else that is written.
-fn check_outputs(written: &[&Path], read: &[&Path]) -> Result<()> {
+pub(super) fn check_outputs(written: &[&Path], read: &[&Path]) -> Result<()> {
     for (n, path) in written.iter().enumerate() {
         check_writable(path)?;
         if read.iter().chain(&written[..n]).any(|other| same_file(other, path)) {
@@ -367,12 +371,12 @@ fn check_outputs(written: &[&Path], read: &[&Path]) -> Result<()> {
 }
 
 /// Writes the record and says what was made.
-fn finish(
+pub(super) fn finish(
     name: &str,
     gpu: &Gpu,
     (console, run): (&Console, &SimulateRunArgs),
     (record_path, output): (&Path, &Path),
-    beside: Option<&Path>,
+    beside: &[&Path],
     settings: Value,
     inputs: Value,
 ) -> Result<()> {
@@ -380,10 +384,13 @@ fn finish(
     run.device.report(gpu, console, &mut result)?;
     let mut record = RunRecord::new(name, gpu, settings);
     record.inputs = inputs;
-    record.outputs = json!({ "measurement": named_hash(output)?, "beside": beside.map(named_hash).transpose()? });
+    record.outputs = json!({
+        "measurement": named_hash(output)?,
+        "beside": beside.iter().map(|path| named_hash(path)).collect::<Result<Vec<_>>>()?,
+    });
     record.results = result.clone();
     record.write(record_path)?;
-    let also = beside.map_or(String::new(), |b| format!(" and {}", b.display()));
+    let also: String = beside.iter().map(|path| format!(", {}", path.display())).collect();
     console.say(format!("{}{also}", output.display()));
     console.result(&result)
 }

@@ -28,18 +28,30 @@ pub enum Values {
     F32(Vec<f32>),
     /// Double precision, `f8`.
     F64(Vec<f64>),
+    /// Pairs of real and imaginary part in single precision, `c8`.
+    C64(Vec<[f32; 2]>),
+    /// Pairs of real and imaginary part in double precision, `c16`.
+    C128(Vec<[f64; 2]>),
 }
 
-/// Run the same expression on whichever vector is inside.
+/// Run the same expression on the numbers inside, whatever their type; each complex element is two of them.
 macro_rules! each {
-    ($values:expr, $vector:ident => $body:expr) => {
+    ($values:expr, $numbers:ident => $body:expr) => {
         match $values {
-            Values::U8($vector) => $body,
-            Values::U16($vector) => $body,
-            Values::I32($vector) => $body,
-            Values::I64($vector) => $body,
-            Values::F32($vector) => $body,
-            Values::F64($vector) => $body,
+            Values::U8($numbers) => $body,
+            Values::U16($numbers) => $body,
+            Values::I32($numbers) => $body,
+            Values::I64($numbers) => $body,
+            Values::F32($numbers) => $body,
+            Values::F64($numbers) => $body,
+            Values::C64(pairs) => {
+                let $numbers = pairs.as_flattened();
+                $body
+            }
+            Values::C128(pairs) => {
+                let $numbers = pairs.as_flattened();
+                $body
+            }
         }
     };
 }
@@ -47,7 +59,13 @@ macro_rules! each {
 impl Values {
     /// How many elements there are.
     pub fn len(&self) -> usize {
-        each!(self, vector => vector.len())
+        let numbers = each!(self, numbers => numbers.len());
+        if self.is_complex() { numbers / 2 } else { numbers }
+    }
+
+    /// Whether the elements are complex.
+    pub fn is_complex(&self) -> bool {
+        matches!(self, Self::C64(_) | Self::C128(_))
     }
 
     /// Whether there is no element.
@@ -55,16 +73,16 @@ impl Values {
         self.len() == 0
     }
 
-    /// The elements as float32, rounded where they do not fit.
+    /// The elements as float32, rounded where they do not fit; complex ones as real part, imaginary part, in turn.
     #[allow(clippy::unnecessary_cast, reason = "one expression for all types of element")]
     pub fn to_f32(&self) -> Vec<f32> {
-        each!(self, vector => vector.iter().map(|&value| value as f32).collect())
+        each!(self, numbers => numbers.iter().map(|&value| value as f32).collect())
     }
 
-    /// The elements as float64; exact except for integers beyond 2^53.
+    /// The elements as float64, exact except for integers beyond 2^53; complex ones as real part, imaginary part, in turn.
     #[allow(clippy::unnecessary_cast, reason = "one expression for all types of element")]
     pub fn to_f64(&self) -> Vec<f64> {
-        each!(self, vector => vector.iter().map(|&value| value as f64).collect())
+        each!(self, numbers => numbers.iter().map(|&value| value as f64).collect())
     }
 
     /// NumPy's name of the type, as this module writes it.
@@ -76,6 +94,8 @@ impl Values {
             Self::I64(_) => "<i8",
             Self::F32(_) => "<f4",
             Self::F64(_) => "<f8",
+            Self::C64(_) => "<c8",
+            Self::C128(_) => "<c16",
         }
     }
 }
@@ -136,10 +156,11 @@ impl Array {
         if !matches!(order, "<" | ">" | "|" | "=") {
             return Err(unsupported_type(&descr));
         }
+        // All numbers of the file, of which an element takes `$parts`.
         macro_rules! decode {
-            ($variant:ident, $element:ty) => {{
+            ($number:ty, $parts:literal) => {{
                 let used = element_count(&shape)
-                    .and_then(|count| count.checked_mul(size_of::<$element>()))
+                    .and_then(|count| count.checked_mul($parts * size_of::<$number>()))
                     .and_then(|size| data.get(..size))
                     .ok_or_else(|| {
                         format!(
@@ -148,22 +169,24 @@ impl Array {
                         )
                     })?;
                 let chunks = used.as_chunks().0;
-                let mut values = input::reserve(chunks.len())?;
+                let mut numbers: Vec<$number> = input::reserve(chunks.len())?;
                 if big_endian {
-                    values.extend(chunks.iter().map(|&chunk| <$element>::from_be_bytes(chunk)));
+                    numbers.extend(chunks.iter().map(|&chunk| <$number>::from_be_bytes(chunk)));
                 } else {
-                    values.extend(chunks.iter().map(|&chunk| <$element>::from_le_bytes(chunk)));
+                    numbers.extend(chunks.iter().map(|&chunk| <$number>::from_le_bytes(chunk)));
                 }
-                Values::$variant(if fortran_order { to_row_major(&shape, &values)? } else { values })
+                numbers
             }};
         }
         let values = match kind {
-            "u1" => decode!(U8, u8),
-            "u2" => decode!(U16, u16),
-            "i4" => decode!(I32, i32),
-            "i8" => decode!(I64, i64),
-            "f4" => decode!(F32, f32),
-            "f8" => decode!(F64, f64),
+            "u1" => Values::U8(in_order(fortran_order, &shape, decode!(u8, 1))?),
+            "u2" => Values::U16(in_order(fortran_order, &shape, decode!(u16, 1))?),
+            "i4" => Values::I32(in_order(fortran_order, &shape, decode!(i32, 1))?),
+            "i8" => Values::I64(in_order(fortran_order, &shape, decode!(i64, 1))?),
+            "f4" => Values::F32(in_order(fortran_order, &shape, decode!(f32, 1))?),
+            "f8" => Values::F64(in_order(fortran_order, &shape, decode!(f64, 1))?),
+            "c8" => Values::C64(in_order(fortran_order, &shape, pairs(&decode!(f32, 2))?)?),
+            "c16" => Values::C128(in_order(fortran_order, &shape, pairs(&decode!(f64, 2))?)?),
             _ => return Err(unsupported_type(&descr)),
         };
         Ok(Self { shape, values })
@@ -189,7 +212,7 @@ impl Array {
         file.write_all(&[1, 0])?;
         file.write_all(&length.to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        each!(&self.values, vector => vector.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())))
+        each!(&self.values, numbers => numbers.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())))
     }
 }
 
@@ -306,6 +329,23 @@ fn parse_extents(text: &str) -> Option<Vec<usize>> {
         // Python 2 wrote long integers with an L.
         .map(|extent| extent.trim().trim_end_matches('L').parse().ok())
         .collect()
+}
+
+/// Complex elements from their parts.
+fn pairs<T: Copy>(numbers: &[T]) -> Reasoned<Vec<[T; 2]>> {
+    let (elements, _) = numbers.as_chunks();
+    let mut pairs = input::reserve(elements.len())?;
+    pairs.extend_from_slice(elements);
+    Ok(pairs)
+}
+
+/// The elements of a file in row-major order.
+fn in_order<T: Copy>(fortran_order: bool, shape: &[usize], elements: Vec<T>) -> Reasoned<Vec<T>> {
+    if fortran_order {
+        to_row_major(shape, &elements)
+    } else {
+        Ok(elements)
+    }
 }
 
 /// Elements of a column-major (Fortran) array in row-major order.

@@ -115,6 +115,9 @@ fn from_array(array: &Array) -> Reasoned<SampleTable> {
             if transposed { "; save its transpose" } else { "" }
         ));
     };
+    if array.values().is_complex() {
+        return Err("has complex numbers, want real samples; save numpy.real(array)".to_owned());
+    }
     let mut table = SampleTable::with_capacity(rows, columns == 3)?;
     for (index, row) in array.values().to_f64().chunks_exact(columns).enumerate() {
         table

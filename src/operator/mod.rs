@@ -6,18 +6,24 @@
 
 mod blur;
 mod fbp;
+mod fft;
 mod frame;
 mod mask;
+mod mri;
 mod norm;
 mod phantom;
 mod radon;
+mod sampling;
 
 pub use blur::{Blur, Boundary, CorrelateParams};
 pub use fbp::{FilterParams, filtered_back_projection};
+pub use fft::{ChirpParams, Direction, Fft, FftParams};
 pub use frame::FrameParams;
 pub use mask::{Mask, MaskParams};
+pub use mri::{Mri, MriParams, root_sum_of_squares};
 pub use phantom::{Ellipse, Phantom};
 pub use radon::{AngleEntry, Geometry, Radon, RadonParams};
+pub use sampling::{Cartesian, Pattern, coil_maps};
 
 use norm::perron_bound;
 

@@ -1,6 +1,6 @@
 //! Forward operators as dense matrices in f64, written from their definitions.
 
-use knotwork::operator::{Blur, Boundary, Geometry, Mask};
+use knotwork::operator::{Blur, Boundary, Geometry, Mask, Mri};
 
 /// A matrix, and for every element how far the device's f32 weight may be from it.
 pub struct Dense {
@@ -140,6 +140,31 @@ pub fn radon(g: &Geometry) -> Dense {
                         dense.add(a * g.detectors + j, pixel, length * weight, error);
                     }
                 }
+            }
+        }
+    }
+    dense
+}
+
+/// `M F S` with the transform written as the sum it is. Both sides are centred: position `i` of `n` stands for the
+/// coordinate `i - floor(n / 2)`.
+pub fn mri(mri: &Mri, [rows, cols]: [usize; 2]) -> Dense {
+    let pixels = rows * cols;
+    let mut dense = Dense::zero(2 * mri.coils() * pixels, pixels);
+    let coordinate = |i: usize, n: usize| i as f64 - (n / 2) as f64;
+    for coil in 0..mri.coils() {
+        for sample in (0..pixels).filter(|s| mri.mask()[*s] == 1.0) {
+            for pixel in 0..pixels {
+                let turns = coordinate(sample / cols, rows) * coordinate(pixel / cols, rows) / rows as f64
+                    + coordinate(sample % cols, cols) * coordinate(pixel % cols, cols) / cols as f64;
+                let (sin, cos) = (-2.0 * std::f64::consts::PI * turns).sin_cos();
+                let [re, im] = mri.maps()[coil * pixels + pixel].map(f64::from);
+                let scale = 1.0 / (pixels as f64).sqrt();
+                let at = 2 * (coil * pixels + sample);
+                // The device's weight is a product of about as many rounded roots as there are passes.
+                let error = 16.0 * crate::common::EPS * scale * re.hypot(im);
+                dense.add(at, pixel, scale * (re * cos - im * sin), error);
+                dense.add(at + 1, pixel, scale * (re * sin + im * cos), error);
             }
         }
     }

@@ -39,6 +39,9 @@ pub(super) fn decode(bytes: &[u8]) -> Reasoned<Image> {
                  from 0 to 1"
                 .to_owned(),
         ),
+        Values::C64(_) | Values::C128(_) => {
+            Err("has complex numbers, which are no image; save its magnitude, numpy.abs(array)".to_owned())
+        }
     }
 }
 

@@ -1,0 +1,217 @@
+//! `reconstruct mri`: real images from Cartesian k-space, of one coil or of several with known sensitivities.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::inverse::{Inverse, InverseArgs};
+use super::pixels::{blame, read_mask};
+use super::problem::{Gain, Method, Problem};
+use crate::gpu::Gpu;
+use crate::io::image::Format;
+use crate::io::npy::{Array, Values};
+use crate::model::CONVEX;
+use crate::operator::{LinearOperator, Mri, apply};
+use crate::{Error, Result};
+
+/// Arguments of `reconstruct mri`.
+#[derive(Args, Clone, Debug)]
+pub struct MriArgs {
+    /// Which samples were measured: an image or NPY array (row, column) or (column) of zeros and ones [default: the input's name with
+    /// .mask.npy]
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+    /// Complex sensitivities of the coils, NPY (coil, row, column) [default for several coils: the input's name with .maps.npy]
+    #[arg(long, value_name = "FILE")]
+    pub maps: Option<PathBuf>,
+    /// Common options; the input is k-space as complex NPY, (row, column) or (coil, row, column), frequency zero in the middle
+    #[command(flatten)]
+    pub common: InverseArgs,
+}
+
+/// `scan.npy` -> `scan.mask.npy`.
+pub(super) fn mask_beside(kspace: &Path) -> PathBuf {
+    kspace.with_extension("mask.npy")
+}
+
+/// `scan.npy` -> `scan.maps.npy`.
+pub(super) fn maps_beside(kspace: &Path) -> PathBuf {
+    kspace.with_extension("maps.npy")
+}
+
+/// Complex planes (coil, row, column).
+struct Coils {
+    coils: usize,
+    size: [usize; 2],
+    /// Whether the file has an axis of coils.
+    several: bool,
+    values: Vec<[f32; 2]>,
+}
+
+impl Coils {
+    fn read(path: &Path) -> Result<Self> {
+        let array = Array::read(path)?;
+        let (coils, size, several) = match *array.shape() {
+            [rows, cols] => (1, [rows, cols], false),
+            [coils, rows, cols] => (coils, [rows, cols], true),
+            ref other => {
+                return Err(Error::input(
+                    path,
+                    format!("has shape {other:?}, want (row, column) or (coil, row, column); reshape it"),
+                ));
+            }
+        };
+        let values = match array.values() {
+            Values::C64(values) => values.clone(),
+            Values::C128(values) => values.iter().map(|v| v.map(|part| part as f32)).collect(),
+            _ => {
+                return Err(Error::input(
+                    path,
+                    "has real numbers, want complex ones; convert it with array.astype('complex64')",
+                ));
+            }
+        };
+        if values.is_empty() {
+            return Err(Error::input(
+                path,
+                format!("has shape {:?}, so nothing in it", array.shape()),
+            ));
+        }
+        if let Some(at) = values.iter().position(|v| !(v[0].is_finite() && v[1].is_finite())) {
+            let (line, col) = (at / size[1], at % size[1]);
+            return Err(Error::input(
+                path,
+                format!(
+                    "the value of coil {}, row {}, column {col} is not finite; set what was not measured to 0",
+                    line / size[0],
+                    line % size[0]
+                ),
+            ));
+        }
+        Ok(Self {
+            coils,
+            size,
+            several,
+            values,
+        })
+    }
+}
+
+/// The mask in a file for k-space of `size`: an NPY array of zeros and ones, one per sample or per column, or an image.
+fn read_sampling(path: &Path, [rows, cols]: [usize; 2]) -> Result<Vec<f32>> {
+    if path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("npy")) {
+        return Ok(read_mask(path, [rows, cols])?.values().to_vec());
+    }
+    let array = Array::read(path)?;
+    let values = array.values().to_f32();
+    match *array.shape() {
+        [r, c] if [r, c] == [rows, cols] && !array.values().is_complex() => Ok(values),
+        [c] if c == cols && !array.values().is_complex() => Ok(values.repeat(rows)),
+        ref shape => Err(Error::input(
+            path,
+            format!(
+                "a mask of shape {shape:?} for k-space of {rows} x {cols}; want ({rows}, {cols}) or ({cols},) of zeros and ones"
+            ),
+        )),
+    }
+}
+
+impl MriArgs {
+    /// The files and what is in them: mask, and maps where there are any.
+    fn operator(&self, kspace: &Coils) -> Result<(Mri, Vec<(&'static str, PathBuf)>)> {
+        let input = &self.common.input;
+        let [rows, cols] = kspace.size;
+        let named = |given: &Option<PathBuf>, beside: PathBuf, option: &str| match given {
+            Some(path) => Ok(path.clone()),
+            None if beside.exists() => Ok(beside),
+            None => Err(Error::input(&beside, format!("no such file; name one with {option}"))),
+        };
+        let mask_path = named(&self.mask, mask_beside(input), "--mask")?;
+        let mask = read_sampling(&mask_path, kspace.size)?;
+        let maps_path = match (&self.maps, kspace.several) {
+            (None, false) => None,
+            _ => Some(named(&self.maps, maps_beside(input), "--maps")?),
+        };
+        let mut files = vec![("mask", mask_path.clone())];
+        let Some(maps_path) = maps_path else {
+            return Ok((blame(&mask_path, Mri::new(kspace.size, mask, None))?, files));
+        };
+        let maps = Coils::read(&maps_path)?;
+        if (maps.coils, maps.size) != (kspace.coils, kspace.size) {
+            return Err(Error::input(
+                &maps_path,
+                format!(
+                    "maps of {} x {} x {} for k-space of {} coils, {rows} x {cols}: give one map per coil, of the same size",
+                    maps.coils, maps.size[0], maps.size[1], kspace.coils
+                ),
+            ));
+        }
+        // The mask alone first, so that a complaint names the right file.
+        blame(&mask_path, Mri::new(kspace.size, mask.clone(), None))?;
+        let mri = blame(&maps_path, Mri::new(kspace.size, mask, Some(maps.values)))?;
+        files.push(("maps", maps_path));
+        Ok((mri, files))
+    }
+}
+
+impl Inverse for MriArgs {
+    fn common(&self) -> &InverseArgs {
+        &self.common
+    }
+
+    fn problem(&self) -> Result<Problem> {
+        let kspace = Coils::read(&self.common.input)?;
+        let (mri, files) = self.operator(&kspace)?;
+        let sampled: f32 = mri.mask().iter().sum();
+        let parameters = json!({
+            "size": mri.domain(),
+            "coils": mri.coils(),
+            "acceleration": mri.mask().len() as f64 / f64::from(sampled),
+        });
+        let adjoint = mri.clone();
+        let direct = move |gpu: &Gpu, y: &[f32]| apply(gpu, &adjoint, y, true);
+        Ok(Problem {
+            name: "mri",
+            noise: Some(estimate_noise(&kspace, mri.mask())),
+            operator: Box::new(mri),
+            measured: vec![kspace.values.into_flattened()],
+            direct: Box::new(direct),
+            direct_method: Some(Method::ZeroFilled),
+            gain: Gain::OfDirect(LEVEL),
+            limits: (0.0, f32::MAX),
+            format: Format::NpyF32,
+            model: CONVEX,
+            files,
+            parameters,
+        })
+    }
+}
+
+/// The noise level of the model is set to this multiple of the noise of the zero-filled image.
+const LEVEL: f64 = 1.0;
+
+/// Standard deviation of the noise in real and imaginary parts, from the tenth of the measured samples that is farthest from
+/// frequency zero, where images have least: the median of the absolute parts over that of the standard normal distribution.
+/// At least 1e-4 of the root mean square.
+fn estimate_noise(kspace: &Coils, mask: &[f32]) -> f64 {
+    const MEDIAN_OF_NORMAL: f64 = 0.674_489_750_196_081_7;
+    let [rows, cols] = kspace.size;
+    let frequency = |i: usize, n: usize| (i as f64 - (n / 2) as f64) / n as f64;
+    let radius = |at: usize| frequency(at / cols, rows).hypot(frequency(at % cols, cols));
+    let mut measured: Vec<usize> = (0..rows * cols).filter(|&at| mask[at] > 0.0).collect();
+    measured.sort_by(|&a, &b| radius(b).total_cmp(&radius(a)));
+    let squares: f64 = kspace.values.as_flattened().iter().map(|v| f64::from(*v).powi(2)).sum();
+    let count = kspace.coils * measured.len() * 2;
+    let least = 1e-4 * (squares / count as f64).sqrt();
+    measured.truncate(measured.len().div_ceil(10));
+    let mut parts: Vec<f64> = kspace
+        .values
+        .chunks_exact(rows * cols)
+        .flat_map(|coil| measured.iter().flat_map(|&at| coil[at]))
+        .map(|part| f64::from(part).abs())
+        .collect();
+    let middle = parts.len() / 2;
+    let (_, median, _) = parts.select_nth_unstable_by(middle, f64::total_cmp);
+    (*median / MEDIAN_OF_NORMAL).max(least)
+}
