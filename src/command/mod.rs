@@ -1,5 +1,6 @@
 //! The commands of the two binaries: each takes parsed arguments, does the work and returns what is to be printed.
 
+mod batch;
 mod console;
 mod ct;
 mod demo;
@@ -21,6 +22,7 @@ mod reduce;
 mod ridge;
 mod simulate;
 
+pub use batch::{BatchArgs, Shard, SkipExisting, Template, batch};
 pub use console::{Console, arguments, finish};
 pub use ct::CtArgs;
 pub use demo::{DemoArgs, demo};
