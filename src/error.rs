@@ -43,6 +43,9 @@ pub enum Error {
     /// An iteration produced non-finite values.
     #[error("{0}")]
     Diverged(String),
+    /// Some items of a batch failed, the others are done.
+    #[error("{0}")]
+    Partial(String),
     /// The process was asked to stop before the work was done; what there is was saved, and running again goes on.
     #[error("{0}")]
     Interrupted(String),
@@ -68,14 +71,15 @@ impl Error {
         }
     }
 
-    /// The process exit code: 1 internal, 2 usage or unwritable output, 3 invalid input, 5 no adapter, 6 out of
-    /// memory, 7 device lost or timeout, 8 diverged, 75 interrupted after a checkpoint (a temporary failure: run again to
-    /// continue). (4, partial failure of a batch, is reserved for the commands that have it.)
+    /// The process exit code: 1 internal, 2 usage or unwritable output, 3 invalid input, 4 some items of a batch failed,
+    /// 5 no adapter, 6 out of memory, 7 device lost or timeout, 8 diverged, 75 interrupted with everything saved (a temporary
+    /// failure: run again to continue).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Internal(_) => 1,
             Self::Usage(_) | Self::Output { .. } => 2,
             Self::Input { .. } | Self::Data(_) => 3,
+            Self::Partial(_) => 4,
             Self::NoAdapter(_) => 5,
             Self::OutOfMemory(_) => 6,
             Self::DeviceLost(_) => 7,

@@ -94,7 +94,7 @@ pub fn arguments<T: Parser>() -> std::result::Result<T, ExitCode> {
 }
 
 /// Clap's message without its usage lines: `error: WHAT IS WRONG, tip: WHAT TO DO; try --help`.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     let end = message
         .find("\n\nUsage:")
         .or_else(|| message.find("\n\nFor more information"))

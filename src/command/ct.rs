@@ -67,6 +67,15 @@ impl Inverse for CtArgs {
         &self.common
     }
 
+    fn unnamed_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let beside = geometry_beside(&self.common.input);
+        self.geometry
+            .is_none()
+            .then_some(("geometry", beside))
+            .into_iter()
+            .collect()
+    }
+
     fn problem(&self) -> Result<Problem> {
         let input = &self.common.input;
         let path = self.geometry.clone().unwrap_or_else(|| geometry_beside(input));

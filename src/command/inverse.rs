@@ -89,6 +89,11 @@ pub trait Inverse {
     /// # Errors
     /// [`Error::Input`] with what is wrong with one of them.
     fn problem(&self) -> Result<Problem>;
+
+    /// Files it reads although no option names them, and what for.
+    fn unnamed_files(&self) -> Vec<(&'static str, PathBuf)> {
+        Vec::new()
+    }
 }
 
 /// Minimises `|H x - y|^2 / 2 + lambda R(x)` over the box, plane by plane, on a device of its own or one that is `lent`; writes the

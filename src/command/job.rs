@@ -1,5 +1,7 @@
 //! The commands that make one image from one file, so that others can run many of them.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde_json::Value;
 
@@ -12,6 +14,7 @@ use super::options::RunArgs;
 use super::pixels::{DeblurArgs, InpaintArgs, UpscaleArgs};
 use crate::Result;
 use crate::gpu::Gpu;
+use crate::io::image::Image;
 
 /// One reconstruction.
 #[derive(Subcommand, Clone, Debug)]
@@ -53,6 +56,55 @@ impl Job {
             Self::Ct(args) => &args.common.run,
             Self::Mri(args) => &args.common.run,
         }
+    }
+
+    /// The model that is named, by an option or in the file of settings.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for a file of settings that cannot be used.
+    pub fn model(&self) -> Result<Option<PathBuf>> {
+        match (self, self.inverse()) {
+            (Self::Denoise(args), _) => Ok(args.solve.solver.model.clone()),
+            (_, Some(inverse)) => Ok(inverse.common().strength()?.model),
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// Files it reads although no option names them, and what for.
+    pub fn unnamed_files(&self) -> Vec<(&'static str, PathBuf)> {
+        self.inverse().map_or_else(Vec::new, |inverse| inverse.unnamed_files())
+    }
+
+    /// Reads and checks all images and measurements, on no device, and returns the size of the result in bytes before compression.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn result_bytes(&self) -> Result<u64> {
+        let (channels, size, format, output) = match (self, self.inverse()) {
+            (_, Some(inverse)) => {
+                let problem = inverse.problem()?;
+                let size = problem.operator.domain();
+                (
+                    problem.measured.len(),
+                    size,
+                    problem.format,
+                    Some(&inverse.common().output),
+                )
+            }
+            (Self::Denoise(args), _) => {
+                let image = Image::read(&args.input)?;
+                (
+                    image.channels,
+                    [image.height, image.width],
+                    image.format,
+                    args.output.as_ref(),
+                )
+            }
+            (_, None) => return Err(crate::Error::Internal("a job that nobody does".into())),
+        };
+        self.run_args().read_clean(channels, size)?;
+        let format = output.map_or(Ok(format), |output| format.for_output(output))?;
+        Ok((channels * size[0] * size[1] * format.value_bytes()) as u64)
     }
 
     /// Does it, on a device that is `lent` or one of its own, and returns what there is to tell.

@@ -1,5 +1,6 @@
 //! The commands of the two binaries: each takes parsed arguments, does the work and returns what is to be printed.
 
+mod batch;
 mod console;
 mod ct;
 mod demo;
@@ -23,6 +24,7 @@ mod ridge;
 mod simulate;
 mod simulate_mri;
 
+pub use batch::{BatchArgs, Shard, SkipExisting, Template, batch};
 pub use console::{Console, arguments, finish};
 pub use ct::CtArgs;
 pub use demo::{DemoArgs, demo};

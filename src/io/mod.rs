@@ -6,6 +6,7 @@ pub mod folder;
 pub mod hash;
 pub mod image;
 pub(crate) mod input;
+pub mod manifest;
 pub mod noise;
 pub mod npy;
 pub mod table;

@@ -36,6 +36,15 @@ pub const CONVEX: &Shipped = &SHIPPED[1];
 /// What is used for noise levels beyond the range of the trained ones.
 const ANY_LEVEL: &Shipped = &SHIPPED[2];
 
+/// A BLAKE3 hash of all of them, in hexadecimal: what tells two programs of one version apart.
+pub fn shipped_hash() -> String {
+    let mut hasher = blake3::Hasher::new();
+    for model in SHIPPED {
+        hasher.update(blake3::hash(model.bytes).as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 impl Shipped {
     /// Parses the model.
     ///

@@ -100,6 +100,16 @@ impl Format {
         }
     }
 
+    /// Bytes of one value, before compression.
+    pub fn value_bytes(self) -> usize {
+        match self {
+            Self::Png8 | Self::Tiff8 | Self::NpyU8 => 1,
+            Self::Png16 | Self::Tiff16 | Self::NpyU16 => 2,
+            Self::TiffF32 | Self::NpyF32 => 4,
+            Self::NpyF64 => 8,
+        }
+    }
+
     pub(super) fn container(self) -> Container {
         match self {
             Self::Png8 | Self::Png16 => Container::Png,
