@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use knotwork::command::{self, BatchArgs, DemoArgs, InfoArgs, Job, SimulateArgs};
+use knotwork::command::{self, BatchArgs, DemoArgs, InfoArgs, Job, SimulateArgs, TuneArgs};
 
 /// Reconstruct images with learned, provably convergent regularizers, on any GPU or none.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Job(Job),
     /// Do one of these for many files, on one device and in any number of processes; what is done is not done again
     Batch(BatchArgs),
+    /// Find the best strength of the regularizer on measurements whose true images are known
+    Tune(TuneArgs),
     /// Make measurements from true images, with seeded noise
     Simulate(SimulateArgs),
     /// Add noise to a bundled photograph and remove it again
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     command::finish(match cli.command {
         Command::Job(job) => job.run_alone(),
         Command::Batch(args) => command::batch(&args),
+        Command::Tune(args) => command::tune(&args),
         Command::Simulate(args) => command::simulate(&args),
         Command::Demo(args) => command::demo(&args),
         Command::Info(args) => command::info(&args),

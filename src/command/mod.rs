@@ -23,6 +23,7 @@ mod reduce;
 mod ridge;
 mod simulate;
 mod simulate_mri;
+mod tune;
 
 pub use batch::{BatchArgs, Shard, SkipExisting, Template, batch};
 pub use console::{Console, arguments, finish};
@@ -47,3 +48,4 @@ pub use reduce::{ReduceArgs, reduce_knots};
 pub use ridge::{RidgeArgs, train_ridge};
 pub use simulate::{PhantomArgs, SimulateArgs, SimulateCommon, Simulation, simulate};
 pub use simulate_mri::SimulateMriArgs;
+pub use tune::{TuneArgs, tune};

@@ -5,6 +5,7 @@ mod agd_kernels;
 mod descent;
 mod planes;
 mod power;
+mod search;
 mod tv;
 
 pub use agd::{Denoiser, Outcome, Settings, Stop};
@@ -13,4 +14,5 @@ pub use agd_kernels::{AgdParams, AgdState};
 pub use descent::{Constants, DescentParams, DescentState, Reconstructor, Regularizer, SubtractParams};
 pub use planes::{SizedPlane, denoise_planes, most_at_once};
 pub use power::{NormaliseParams, gram_norm};
+pub use search::{Point, Search};
 pub use tv::{TvParams, total_variation};

@@ -55,7 +55,7 @@ impl Template {
 
 /// What an item wants done.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(in super::super) struct Item {
     pub id: String,
     /// The measurement.
     pub input: PathBuf,
@@ -116,7 +116,7 @@ struct Known {
 }
 
 /// Turns lines into jobs.
-pub(super) struct Items<'a> {
+pub(in super::super) struct Items<'a> {
     manifest: &'a Path,
     template: &'a Template,
     /// The command and the options of all items.

@@ -23,7 +23,7 @@ use crate::gpu::Gpu;
 use crate::io::manifest;
 use crate::{Error, Result};
 pub use item::Template;
-use item::{Item, Items};
+pub(super) use item::{Item, Items};
 pub use note::SkipExisting;
 use note::{Found, Note};
 use places::Places;

@@ -1,0 +1,304 @@
+//! `reconstruct tune`: the best strength of the regularizer for a kind of measurement, from some whose true images are known.
+
+mod scores;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::batch::{Item, Items, Shard, Template};
+use super::inverse::Inverse;
+use super::options::{named_hash, parse_positive, quality};
+use super::problem::{Chosen, Method, Problem, Strength};
+use super::{Console, DeviceArgs, Interrupt};
+use crate::gpu::Gpu;
+use crate::io::atomic::{check_writable, same_file};
+use crate::io::image::Image;
+use crate::io::{manifest, toml_file};
+use crate::operator::OperatorNorm;
+use crate::report::RunRecord;
+use crate::solver::{Point, Search};
+use crate::{Error, Result};
+use scores::{Row, Scores};
+
+/// Arguments of `reconstruct tune`.
+#[derive(Args, Clone, Debug)]
+pub struct TuneArgs {
+    /// JSON lines as for `reconstruct batch`; every item names its true image as "clean". Five to ten items are enough
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub manifest: PathBuf,
+    /// Where the best settings go; the other commands take them with --settings
+    #[arg(short, long, value_name = "FILE.toml")]
+    pub output: PathBuf,
+    /// Table of all scores, which is added to: what it has is not computed again [default: OUTPUT with .scores.csv]
+    #[arg(long, value_name = "FILE.csv")]
+    pub scores: Option<PathBuf>,
+    /// First ratio of neighbouring values of lambda and sigma
+    #[arg(long, value_name = "G", default_value = "3", value_parser = parse_ratio)]
+    pub gamma: f64,
+    /// End when the ratio falls below this
+    #[arg(long, value_name = "G", default_value = "1.1", value_parser = parse_ratio)]
+    pub until: f64,
+    /// Compute only every N-th score, from I, into a table of this part beside the others'. Ends with 75 when scores of other
+    /// parts are missing: run again
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Begin no reconstruction after so many seconds, and end with exit code 75
+    #[arg(long, value_name = "SECONDS", value_parser = parse_positive)]
+    pub time_budget: Option<f64>,
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// No messages but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Which device
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// The reconstruction and the options that all items share; lambda and sigma, if given, are where the search starts
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+fn parse_ratio(text: &str) -> std::result::Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if (1.01..=100.0).contains(&value) => Ok(value),
+        _ => Err("want a ratio from 1.01 to 100".into()),
+    }
+}
+
+/// Grids at most: a search that moves away for so long has no end.
+const ROUNDS: usize = 60;
+
+/// A measurement whose true image is known.
+struct Candidate {
+    item: Item,
+    key: String,
+    problem: Problem,
+    clean: Image,
+    strength: Strength,
+    /// `|H|^2`, once known.
+    norm: Option<OperatorNorm>,
+}
+
+/// `reconstruct tune`.
+///
+/// # Errors
+/// [`Error::Usage`] and [`Error::Input`] for what is wrong with the command line or an item; [`Error::Interrupted`] after a signal,
+/// at the end of the time budget or while other parts have not come so far, with all scores saved.
+pub fn tune(args: &TuneArgs) -> Result<()> {
+    let console = Console::new(args.quiet, args.json);
+    let scores_path = args
+        .scores
+        .clone()
+        .unwrap_or_else(|| args.output.with_extension("scores.csv"));
+    let record_path = args.output.with_extension("run.json");
+    let outputs = [&args.output, &scores_path, &record_path];
+    for (n, path) in outputs.iter().enumerate() {
+        check_writable(path)?;
+        if outputs[..n]
+            .iter()
+            .chain([&&args.manifest])
+            .any(|other| same_file(other, path))
+        {
+            return Err(Error::output(path, "it would replace another file; name another"));
+        }
+    }
+    let mut candidates = candidates(args)?;
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let mut scores = Scores::open(&scores_path, shard)?;
+    let interrupt = Interrupt::install()?;
+    let gpu = args.device.open(Some(&record_path))?;
+    let first = candidates
+        .first()
+        .ok_or_else(|| Error::input(&args.manifest, "has no items"))?;
+    let chosen = first.problem.choose(&gpu, &first.strength)?;
+    let limits = chosen
+        .model
+        .as_ref()
+        .map_or((1e-4, 1.0), |m| (m.sigma_range.0.max(1e-4), m.sigma_range.1));
+    let search = Search {
+        gamma: args.gamma,
+        until: args.until,
+        vary: [true, chosen.method == Method::Model],
+        limits,
+        rounds: ROUNDS,
+    };
+    let begin = Instant::now();
+    let mut computed = 0;
+    let (best, psnr) = search.run([chosen.lambda, chosen.sigma], |points| {
+        let count = candidates.len();
+        let pairs = points
+            .iter()
+            .flat_map(|point| (0..count).map(move |index| (*point, index)));
+        for (position, (point, index)) in pairs.enumerate() {
+            let candidate = &mut candidates[index];
+            if scores.get(&candidate.key, point).is_some() || !shard.contains(position) {
+                continue;
+            }
+            if let Some(why) = stop(&interrupt, args.time_budget, begin) {
+                return Err(Error::Interrupted(format!(
+                    "{why} after {computed} new scores; run again to continue"
+                )));
+            }
+            let row = score(&gpu, candidate, &chosen, point)?;
+            console.say(format!(
+                "{} lambda {:.4} sigma {:.5}: {:.3} dB, {} iterations",
+                row.id, point[0], point[1], row.psnr, row.iterations
+            ));
+            scores.add(row)?;
+            computed += 1;
+        }
+        scores.read_others()?;
+        let mean = |point: &Point| -> Option<f64> {
+            let all: Option<Vec<f64>> = candidates.iter().map(|c| scores.get(&c.key, *point)).collect();
+            all.map(|all| all.iter().sum::<f64>() / all.len() as f64)
+        };
+        points.iter().map(mean).collect::<Option<Vec<f64>>>().ok_or_else(|| {
+            Error::Interrupted("scores of other parts are missing; run again when they are there".into())
+        })
+    })?;
+    if !psnr.is_finite() {
+        return Err(Error::Diverged(
+            "no setting gave a finite image; start elsewhere with --lambda and --sigma".into(),
+        ));
+    }
+    let found = Strength {
+        method: Some(chosen.method),
+        model: candidates[0].strength.model.clone(),
+        lambda: Some(best[0]),
+        sigma: Some(best[1]),
+        noise: None,
+    };
+    toml_file::write(&args.output, &found)?;
+    let mut result = json!({
+        "output": args.output,
+        "scores": scores.path(),
+        "settings": found,
+        "psnr": psnr,
+        "items": candidates.len(),
+        "computed": computed,
+        "adapter": gpu.adapter().name,
+        "seconds": begin.elapsed().as_secs_f64(),
+    });
+    args.device.report(&gpu, &console, &mut result)?;
+    let mut record = RunRecord::new(
+        "tune",
+        &gpu,
+        json!({ "gamma": args.gamma, "until": args.until, "start": [chosen.lambda, chosen.sigma],
+            "model_provenance": chosen.model.as_ref().map(|m| &m.provenance) }),
+    );
+    record.inputs = json!({ "manifest": named_hash(&args.manifest)? });
+    record.outputs = json!({ "settings": named_hash(&args.output)? });
+    record.results = result.clone();
+    record.write(&record_path)?;
+    console.say(format!(
+        "{}: lambda {:.5}, sigma {:.5}: {psnr:.3} dB on average; {computed} new scores",
+        args.output.display(),
+        best[0],
+        best[1]
+    ));
+    console.result(&result)
+}
+
+fn stop(interrupt: &Interrupt, budget: Option<f64>, begin: Instant) -> Option<String> {
+    if let Some(signal) = interrupt.requested() {
+        return Some(format!("stopped by {signal}"));
+    }
+    let budget = budget.filter(|budget| begin.elapsed().as_secs_f64() >= *budget)?;
+    Some(format!("the time budget of {budget} s is spent"))
+}
+
+/// Reads everything.
+fn candidates(args: &TuneArgs) -> Result<Vec<Candidate>> {
+    // Nothing is written there, but every item is parsed as a whole command.
+    let template: Template = "{id}.npy".parse().map_err(Error::Internal)?;
+    let mut parser = Items::new(&args.manifest, &template, &args.command)?;
+    let mut candidates = Vec::new();
+    for entry in &manifest::read(&args.manifest)? {
+        let item = parser.item(entry)?;
+        candidates.push(candidate(&args.manifest, item)?);
+    }
+    let differ = |c: &&Candidate| {
+        c.strength.method != candidates[0].strength.method || c.strength.model != candidates[0].strength.model
+    };
+    if let Some(other) = candidates.iter().find(differ) {
+        return Err(Error::input(
+            &args.manifest,
+            format!(
+                "item '{}' has another method or model than the first; give them after --",
+                other.item.id
+            ),
+        ));
+    }
+    Ok(candidates)
+}
+
+fn candidate(manifest: &Path, item: Item) -> Result<Candidate> {
+    let refuse = |why: &str| Error::input(manifest, format!("item '{}' {why}", item.id));
+    let command: &dyn Inverse = item.job.inverse().ok_or_else(|| {
+        Error::Usage("denoise needs no tuning: its lambda is 1 and its sigma that of the noise".into())
+    })?;
+    let strength = command.common().strength()?;
+    if matches!(strength.method, Some(Method::Fbp | Method::ZeroFilled)) {
+        return Err(Error::Usage(
+            "this method has no strength to tune; use model or tv".into(),
+        ));
+    }
+    let problem = command.problem()?;
+    let clean = command
+        .common()
+        .run
+        .read_clean(problem.measured.len(), problem.operator.domain())?
+        .ok_or_else(|| refuse("names no \"clean\" image to compare with"))?;
+    Ok(Candidate {
+        key: item.key()?,
+        strength,
+        problem,
+        clean,
+        item,
+        norm: None,
+    })
+}
+
+/// Reconstructs at a point. A reconstruction that diverges scores NaN, for the search goes on elsewhere.
+fn score(gpu: &Gpu, candidate: &mut Candidate, chosen: &Chosen, [lambda, sigma]: Point) -> Result<Row> {
+    let norm = match candidate.norm {
+        Some(norm) => norm,
+        None => *candidate.norm.insert(candidate.problem.operator.norm_squared(gpu)?),
+    };
+    let here = Chosen {
+        method: chosen.method,
+        model: chosen.model.clone(),
+        lambda,
+        sigma,
+        noise: chosen.noise,
+    };
+    let command = candidate.item.job.inverse();
+    let solver = &command
+        .ok_or_else(|| Error::Internal("no problem".into()))?
+        .common()
+        .solver;
+    let begin = Instant::now();
+    let (psnr, ssim, iterations) = match candidate.problem.solve(gpu, &here, solver, Some(norm), |_, _| {}) {
+        Ok(solution) => {
+            let (psnr, ssim) = quality(&solution.planes, &candidate.clean)?;
+            (psnr, ssim.unwrap_or(f64::NAN), solution.iterations)
+        }
+        Err(Error::Diverged(_)) => (f64::NAN, f64::NAN, 0),
+        Err(other) => return Err(other),
+    };
+    Ok(Row {
+        key: candidate.key.clone(),
+        id: candidate.item.id.clone(),
+        lambda,
+        sigma,
+        psnr,
+        ssim,
+        iterations,
+        seconds: begin.elapsed().as_secs_f64(),
+    })
+}
