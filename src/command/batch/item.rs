@@ -254,7 +254,10 @@ impl<'a> Items<'a> {
         for (name, known) in &self.options {
             if self.batch_has(&known.id) {
                 if known.id != "output" && known.id != "quiet" && named(given, &known.id) {
-                    return Err(Error::Usage(format!("--{name} belongs to batch: give it before --")));
+                    return Err(Error::Usage(format!(
+                        "--{name} is no option of items; {}",
+                        instead(&known.id)
+                    )));
                 }
                 continue;
             }
@@ -270,6 +273,14 @@ impl<'a> Items<'a> {
             }
         }
         Ok(item)
+    }
+}
+
+/// What to do about an option that items do not have.
+fn instead(id: &str) -> &'static str {
+    match id {
+        "output" | "record" => "results are named by --out-template, and records lie beside them",
+        _ => "give it to batch, before --",
     }
 }
 
