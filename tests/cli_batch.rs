@@ -461,7 +461,7 @@ fn an_output_keeps_its_kind_and_an_option_of_an_item_comes_first() {
     let told = lines(&ended.stdout);
     assert_eq!(
         (&told[0]["iterations"], &told[0]["stop"]),
-        (&7.into(), &"max_iterations".into())
+        (&7.into(), &"max-iterations".into())
     );
     assert_eq!(told[1]["stop"], "converged");
     let image = Image::read(place.path("a-out.tif")).unwrap();
