@@ -135,10 +135,9 @@ impl<'a> Items<'a> {
     /// [`Error::Usage`] for mistakes in `common`.
     pub fn new(manifest: &'a Path, template: &'a Template, common: &'a [OsString]) -> Result<Self> {
         // An item and a place for it are put in, so that only options of items may be missing.
-        let trial = common
-            .iter()
-            .cloned()
-            .chain(["--output=x.npy", "--", "x"].map(OsString::from));
+        let (command, shared) = common.split_at(common.len().min(1));
+        let stand_in = ["--output=x.npy", "x"].map(OsString::from);
+        let trial = command.iter().cloned().chain(stand_in).chain(shared.iter().cloned());
         if let Err(error) = Line::command().try_get_matches_from(program(trial)) {
             match error.kind() {
                 ErrorKind::MissingRequiredArgument => {}
@@ -198,9 +197,7 @@ impl<'a> Items<'a> {
             format!("no option \"{name}\"; there are {}", known.join(", "))
         })?;
         if self.batch_has(&known.id) {
-            return Err(format!(
-                "\"{name}\" is no option of an item; give it to batch, before --"
-            ));
+            return Err(format!("\"{name}\" is no option of an item; {}", instead(&known.id)));
         }
         let mut argument = OsString::from(format!("--{name}"));
         if let Some(value) = value {
@@ -254,7 +251,10 @@ impl<'a> Items<'a> {
         for (name, known) in &self.options {
             if self.batch_has(&known.id) {
                 if known.id != "output" && known.id != "quiet" && named(given, &known.id) {
-                    return Err(Error::Usage(format!("--{name} belongs to batch: give it before --")));
+                    return Err(Error::Usage(format!(
+                        "--{name} is no option of items; {}",
+                        instead(&known.id)
+                    )));
                 }
                 continue;
             }
@@ -270,6 +270,14 @@ impl<'a> Items<'a> {
             }
         }
         Ok(item)
+    }
+}
+
+/// What to do about an option that items do not have.
+fn instead(id: &str) -> &'static str {
+    match id {
+        "output" | "record" => "results are named by --out-template, and records lie beside them",
+        _ => "give it to batch, before --",
     }
 }
 

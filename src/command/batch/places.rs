@@ -1,10 +1,25 @@
 //! Files that are read must not be replaced: not by the item that reads them, which sees to that itself, nor by another one.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::item::Item;
 use crate::{Error, Result};
+
+/// A folder without links and `..`, as far as it exists; the rest is made without links.
+fn real_folder(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let mut real = PathBuf::new();
+    for component in absolute.components() {
+        if component == Component::ParentDir {
+            real.pop();
+        } else {
+            real.push(component);
+            real = std::fs::canonicalize(&real).unwrap_or(real);
+        }
+    }
+    real
+}
 
 /// All files of a batch.
 #[derive(Debug, Default)]
@@ -24,11 +39,10 @@ impl Places {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let real = self.folders.entry(folder.to_path_buf()).or_insert_with(|| {
-            std::fs::canonicalize(folder)
-                .or_else(|_| std::path::absolute(folder))
-                .unwrap_or_else(|_| folder.to_path_buf())
-        });
+        let real = self
+            .folders
+            .entry(folder.to_path_buf())
+            .or_insert_with(|| real_folder(folder));
         real.join(path.file_name().unwrap_or_default())
     }
 
