@@ -143,6 +143,32 @@ fn methods_improve_on_zero_filling() {
 }
 
 #[test]
+fn the_noise_is_estimated_and_weights_have_a_floor() {
+    let place = place();
+    let chosen = |coils: usize, noise: f64, more: &str| {
+        let simulate =
+            format!("simulate mri clean.npy -o y.npy --acceleration 3 --noise {noise} --coils {coils} --seed 4");
+        place.run(&simulate).success("simulate");
+        let result = run(&place, &format!("mri y.npy --max-iter 1 -o out.npy{more}"));
+        ["noise", "lambda", "sigma"].map(|key| result[key].as_f64().unwrap())
+    };
+    for noise in [0.002, 0.05] {
+        // One coil: the conjugate symmetry of a real image leaves the noise alone. About 600 values: 5 standard deviations.
+        let [estimate, ..] = chosen(1, noise, "");
+        assert!((estimate / noise - 1.0).abs() < 0.25, "{estimate} for {noise}");
+        // Several coils: the image adds to it.
+        let [estimate, ..] = chosen(3, noise, "");
+        assert!(estimate > 0.85 * noise, "{estimate} for {noise}");
+    }
+    let [noise, lambda, sigma] = chosen(1, 0.002, " --noise 0.001");
+    assert_eq!([noise, lambda, sigma], [0.001, 0.005, 0.1]);
+    let [_, lambda, sigma] = chosen(1, 0.002, " --noise 0.05");
+    assert!((lambda - 0.25).abs() < 1e-12 && sigma == 0.1);
+    let [_, lambda, sigma] = chosen(1, 0.002, " --noise 0.05 --sigma 0.05 --lambda 0.3");
+    assert_eq!([lambda, sigma], [0.3, 0.05]);
+}
+
+#[test]
 fn masks_and_maps_come_in_several_forms() {
     let _turn = turn();
     let place = place();

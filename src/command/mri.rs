@@ -11,7 +11,7 @@ use super::problem::{Gain, Method, Problem};
 use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::npy::{Array, Values};
-use crate::model::CONVEX;
+use crate::model::DENOISING;
 use crate::operator::{LinearOperator, Mri, apply};
 use crate::{Error, Result};
 
@@ -173,45 +173,80 @@ impl Inverse for MriArgs {
         let direct = move |gpu: &Gpu, y: &[f32]| apply(gpu, &adjoint, y, true);
         Ok(Problem {
             name: "mri",
-            noise: Some(estimate_noise(&kspace, mri.mask())),
+            noise: Some(estimate_noise(&kspace, mri.mask(), files.len() == 1)),
             operator: Box::new(mri),
             measured: vec![kspace.values.into_flattened()],
             direct: Box::new(direct),
             direct_method: Some(Method::ZeroFilled),
-            gain: Gain::OfDirect(LEVEL),
+            gain: MISSING,
             limits: (0.0, f32::MAX),
             format: Format::NpyF32,
-            model: CONVEX,
+            model: DENOISING,
             files,
             parameters,
         })
     }
 }
 
-/// The noise level of the model is set to this multiple of the noise of the zero-filled image.
-const LEVEL: f64 = 1.0;
+/// Where most of k-space is missing, what is missing disturbs the zero-filled image more than noise does: the model runs at
+/// this level. A regularizer weaker than this changes the image little and takes ever more iterations. With noise of 0.002
+/// and acceleration 4 (one coil) and 8 (four coils), PSNR is within 0.4 dB on two photographs and 1.1 dB on a phantom of the
+/// best of levels 0.05 and 0.1, weights 0.003 and 0.02 or 0.03.
+const MISSING: Gain = Gain::Missing {
+    level: 0.1,
+    least: 0.005,
+};
 
-/// Standard deviation of the noise in real and imaginary parts, from the tenth of the measured samples that is farthest from
-/// frequency zero, where images have least: the median of the absolute parts over that of the standard normal distribution.
-/// At least 1e-4 of the root mean square.
-fn estimate_noise(kspace: &Coils, mask: &[f32]) -> f64 {
+/// Standard deviation of white noise from the median of absolute values, `None` of none.
+fn deviation(mut values: Vec<f64>) -> Option<f64> {
     const MEDIAN_OF_NORMAL: f64 = 0.674_489_750_196_081_7;
+    let middle = values.len() / 2;
+    values.iter_mut().for_each(|v| *v = v.abs());
+    (!values.is_empty()).then(|| {
+        let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+        *median / MEDIAN_OF_NORMAL
+    })
+}
+
+/// Standard deviation of the noise in real and imaginary parts, the smaller of two estimates that the image can only raise.
+/// One takes the tenth of the measured samples that is farthest from frequency zero, where images have least. The other one,
+/// where a coil `sees_image` as it is, takes pairs of opposite frequencies, whose samples of a real image are conjugates of
+/// each other: `(y(f) - conj y(-f)) / sqrt(2)` is noise alone. At least 1e-4 of the root mean square.
+fn estimate_noise(kspace: &Coils, mask: &[f32], sees_image: bool) -> f64 {
     let [rows, cols] = kspace.size;
     let frequency = |i: usize, n: usize| (i as f64 - (n / 2) as f64) / n as f64;
     let radius = |at: usize| frequency(at / cols, rows).hypot(frequency(at % cols, cols));
     let mut measured: Vec<usize> = (0..rows * cols).filter(|&at| mask[at] > 0.0).collect();
+    let parts = |at: usize| kspace.values.iter().skip(at).step_by(rows * cols).flatten();
+    let all = measured
+        .iter()
+        .flat_map(|&at| parts(at))
+        .map(|part| f64::from(*part).powi(2));
+    let least = 1e-4 * (all.sum::<f64>() / (2 * kspace.coils * measured.len()) as f64).sqrt();
+
+    let opposite = |i: usize, n: usize| (n / 2 * 2 + n - i) % n;
+    let differences = measured.iter().flat_map(|&at| {
+        let other = opposite(at / cols, rows) * cols + opposite(at % cols, cols);
+        let ([re, im], [other_re, other_im]) = (kspace.values[at], kspace.values[other]);
+        let pair = mask[other] > 0.0 && other != at;
+        pair.then(|| [re - other_re, im + other_im].map(|d| f64::from(d) / 2.0_f64.sqrt()))
+            .into_iter()
+            .flatten()
+    });
+    let conjugate = if sees_image {
+        deviation(differences.collect())
+    } else {
+        None
+    };
     measured.sort_by(|&a, &b| radius(b).total_cmp(&radius(a)));
-    let squares: f64 = kspace.values.as_flattened().iter().map(|v| f64::from(*v).powi(2)).sum();
-    let count = kspace.coils * measured.len() * 2;
-    let least = 1e-4 * (squares / count as f64).sqrt();
     measured.truncate(measured.len().div_ceil(10));
-    let mut parts: Vec<f64> = kspace
-        .values
-        .chunks_exact(rows * cols)
-        .flat_map(|coil| measured.iter().flat_map(|&at| coil[at]))
-        .map(|part| f64::from(part).abs())
-        .collect();
-    let middle = parts.len() / 2;
-    let (_, median, _) = parts.select_nth_unstable_by(middle, f64::total_cmp);
-    (*median / MEDIAN_OF_NORMAL).max(least)
+    let outer = deviation(
+        measured
+            .iter()
+            .flat_map(|&at| parts(at))
+            .map(|v| f64::from(*v))
+            .collect(),
+    );
+    let smaller = [conjugate, outer].into_iter().flatten().fold(f64::INFINITY, f64::min);
+    smaller.max(least)
 }

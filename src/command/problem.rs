@@ -67,6 +67,13 @@ pub enum Gain {
     Unit,
     /// Found by inverting white noise, times this factor.
     OfDirect(f64),
+    /// Of no account beside what was not measured.
+    Missing {
+        /// Noise level for which the model runs.
+        level: f64,
+        /// The least `(noise / sigma)^2` that weights are computed from.
+        least: f64,
+    },
 }
 
 /// Strength and kind of the regularizer; what is absent has a default that depends on the problem.
@@ -107,6 +114,7 @@ impl Problem {
     /// `R(x; sigma) / sigma^2` stands for minus the logarithm of the images' density, the most probable image minimises
     /// `|H x - y|^2 / (2 noise^2) + R(x; sigma) / sigma^2`, so that `lambda = (noise / sigma)^2`. `sigma` is by default the
     /// noise of the direct inversion (times the factor of [`Gain::OfDirect`]), at most what the default model was trained for.
+    /// Under [`Gain::Missing`] `sigma` and the least `(noise / sigma)^2` are set.
     /// Total variation gets `0.8 noise^2 / sigma`: 0.8 sigma for plain denoising.
     ///
     /// # Errors
@@ -116,7 +124,7 @@ impl Problem {
         self.check_method(method)?;
         let given = strength.noise.or(match self.gain {
             Gain::Unit => strength.sigma,
-            Gain::OfDirect(_) => self.noise,
+            Gain::OfDirect(_) | Gain::Missing { .. } => self.noise,
         });
         let known = strength.lambda.is_some() && strength.sigma.is_some();
         let Some(noise) = given.or(known.then_some(0.0)) else {
@@ -133,10 +141,14 @@ impl Problem {
                     Some(path) => Shipped::or_file(path)?.sigma_range,
                     None => self.model.model()?.sigma_range,
                 };
-                (self.gain(gpu)? * noise).clamp(range.0.max(1e-4), range.1)
+                self.level(gpu, noise)?.clamp(range.0.max(1e-4), range.1)
             }
         };
-        let ratio = (noise / sigma).powi(2);
+        let least = match self.gain {
+            Gain::Missing { least, .. } => least,
+            _ => 0.0,
+        };
+        let ratio = (noise / sigma).powi(2).max(least);
         let (model, lambda) = match method {
             Method::Model => {
                 let model = load_model(named, self.model, sigma)?;
@@ -170,14 +182,16 @@ impl Problem {
         Ok(())
     }
 
-    fn gain(&self, gpu: &Gpu) -> Result<f64> {
+    /// The noise level for which a model runs by default.
+    fn level(&self, gpu: &Gpu, noise: f64) -> Result<f64> {
         match self.gain {
-            Gain::Unit => Ok(1.0),
+            Gain::Unit => Ok(noise),
+            Gain::Missing { level, .. } => Ok(level),
             Gain::OfDirect(factor) => {
                 let [rows, cols] = self.operator.range();
                 let image = (self.direct)(gpu, &noise::gaussian(0, 0, rows * cols))?;
                 let sum: f64 = image.iter().map(|v| f64::from(*v).powi(2)).sum();
-                Ok(factor * (sum / image.len() as f64).sqrt())
+                Ok(factor * (sum / image.len() as f64).sqrt() * noise)
             }
         }
     }
