@@ -254,7 +254,8 @@ fn several_processes_share_a_batch() {
     assert!(told.iter().all(|line| line["status"] == "done"));
     let mut seen: Vec<&str> = told.iter().map(|line| line["id"].as_str().unwrap()).collect();
     let mut want: Vec<&str> = ids.iter().map(String::as_str).collect();
-    (seen.sort_unstable(), want.sort_unstable());
+    seen.sort_unstable();
+    want.sort_unstable();
     assert_eq!(seen, want);
     for id in &ids {
         assert!(
