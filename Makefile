@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench train compare published reduced tomography clean
+.PHONY: help setup build demo test lint shader-tests bench train compare published reduced tomography photographs clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -49,6 +49,9 @@ reduced: build ## the published WCRR with 101 knots and after `train reduce`, on
 
 tomography: build ## filtered back projection, total variation and the shipped model on phantoms, noise 0.5, 1 and 2
 	sh benches/ct.sh target/tomography
+
+photographs: build ## the same for deblurring, up-scaling, inpainting and MRI, on a photograph and a phantom
+	sh benches/photographs.sh target/photographs
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -104,6 +104,13 @@ fn a_training_leaves_model_checkpoints_log_and_report() {
         (Some("finished"), Some(9))
     );
     let model = Ridge::read(&out.join("model.safetensors")).unwrap();
+    for f in &model.activations {
+        assert!(
+            [f.value(1e3), -f.value(-1e3), f.slope(1e3), f.slope(-1e3)]
+                .iter()
+                .all(|v| *v >= 0.0)
+        );
+    }
     assert!((model.norm_squared - 1.0).abs() < 1e-5 && model.name == "tiny");
     assert_eq!(model.provenance["config"]["model"]["filters"], 4);
     assert_eq!(steps(&out), (1..=9).collect::<Vec<_>>());

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::CommonArgs;
 use super::denoise::{SolveArgs, solve};
 use super::options::{SolverArgs, load_model, named_hash, parse_level, quality};
-use super::{Console, DeviceArgs};
 use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
 use crate::model::DENOISING;
@@ -32,15 +32,9 @@ pub struct DemoArgs {
     /// Model file, or one of the shipped models: wcrr-small, crr-small, dct5 [default: wcrr-small]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
 }
 
 /// `reconstruct demo`.
@@ -48,7 +42,7 @@ pub struct DemoArgs {
 /// # Errors
 /// An unwritable folder, no adapter, or a device error.
 pub fn demo(args: &DemoArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     std::fs::create_dir_all(&args.output).map_err(|e| {
         Error::output(
             &args.output,
@@ -77,7 +71,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
             tile: None,
         },
     };
-    let gpu = args.device.open(Some(&args.output.join("run.json")))?;
+    let gpu = args.common.device.open(Some(&args.output.join("run.json")))?;
     console.say(format!(
         "denoising a photograph of {} x {} pixels on {}",
         clean.width,
@@ -118,7 +112,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     );
     record.outputs = json!({ "noisy": named_hash(&path("noisy.png"))?, "denoised": named_hash(&path("denoised.png"))?,
         "side_by_side": named_hash(&path("side_by_side.png"))? });
-    args.device.report(&gpu, &console, &mut result)?;
+    args.common.device.report(&gpu, &console, &mut result)?;
     record.results = result.clone();
     record.write(&path("run.json"))?;
     console.say(format!(

@@ -127,7 +127,7 @@ fn default_output(input: &Path, format: Format) -> PathBuf {
 /// # Errors
 /// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
 pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
-    let console = Console::new(args.run.quiet, args.run.json);
+    let console = args.run.common.console();
     let start = Instant::now();
     let image = Image::read(&args.input)?;
     let clean = args.run.read_clean(image.channels, [image.height, image.width])?;
@@ -141,7 +141,7 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
     model.alphas(args.solve.sigma)?;
     let reading = start.elapsed().as_secs_f64();
 
-    let gpu = args.run.device.lent_or_open(lent, Some(&record_path))?;
+    let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
     let solved = solve(&gpu, &model, &args.solve, &image, &console)?;
 
     let writing = Instant::now();
@@ -186,7 +186,7 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
     record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,
         "model": model_source(args.solve.solver.model.as_deref())? });
     record.outputs = json!({ "image": named_hash(&output)? });
-    args.run.device.report(&gpu, &console, &mut result)?;
+    args.run.common.device.report(&gpu, &console, &mut result)?;
     record.results = result.clone();
     record.write(&record_path)?;
 

@@ -1,4 +1,4 @@
-//! Device options that all commands share.
+//! Options for messages and devices that commands share.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,27 @@ use crate::gpu::{AdapterChoice, Gpu, GpuOptions};
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::report::profile;
 use crate::{Error, Result};
+
+/// What every command takes that runs on a device.
+#[derive(Args, Clone, Debug)]
+pub struct CommonArgs {
+    /// Print one JSON object as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+    /// No messages but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Which device
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+impl CommonArgs {
+    /// Where the messages go.
+    pub fn console(&self) -> Console {
+        Console::new(self.quiet, self.json)
+    }
+}
 
 /// Which device to use and how.
 #[derive(Args, Clone, Debug)]

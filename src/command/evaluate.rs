@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::CommonArgs;
 use super::options::{parse_count, parse_level, parse_positive, quality};
-use super::{Console, DeviceArgs};
 use crate::gpu::Gpu;
 use crate::io::folder::Folder;
 use crate::io::image::Image;
@@ -45,15 +45,9 @@ pub struct EvaluateArgs {
     /// Only the first N images
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
 }
 
 /// `25` and `25/255` are the same level, as is `0.098`.
@@ -79,7 +73,7 @@ struct Score {
 /// # Errors
 /// An unusable model or folder, noise levels outside the model's range, device errors.
 pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     let model = Shipped::or_file(&args.model)?;
     for &sigma in &args.sigma {
         model.alphas(sigma)?;
@@ -92,7 +86,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
     if folder.images.is_empty() {
         return Err(Error::Usage("--limit 0 leaves no image".into()));
     }
-    let gpu = args.device.open(None)?;
+    let gpu = args.common.device.open(None)?;
     let start = Instant::now();
     let planes: usize = folder.images.iter().map(|(_, image)| image.channels).sum();
     let bar = console.progress(planes * args.sigma.len());
@@ -132,7 +126,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         "conventions": CONVENTIONS,
         "seconds": start.elapsed().as_secs_f64(),
     });
-    args.device.report(&gpu, &console, &mut result)?;
+    args.common.device.report(&gpu, &console, &mut result)?;
     console.result(&result)
 }
 

@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::CommonArgs;
 use super::options::named_hash;
-use super::{Console, DeviceArgs};
 use crate::fit::{FitSettings, Fitted, Knots, fit_path};
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::table::SampleTable;
@@ -62,15 +62,9 @@ pub struct FitArgs {
     /// Where the record of the run goes [default: OUTPUT with .run.json]
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
 }
 
 fn parse_number(text: &str) -> std::result::Result<f64, String> {
@@ -118,7 +112,7 @@ fn loss_name(loss: Loss) -> String {
 /// # Errors
 /// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
 pub fn fit(args: &FitArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     let table = SampleTable::read(&args.samples)?;
     let samples = Samples::new(&table.x, &table.y, table.weights.as_deref())
         .map_err(|e| Error::input(&args.samples, e.to_string()))?;
@@ -145,7 +139,7 @@ pub fn fit(args: &FitArgs) -> Result<()> {
         max_knots: args.max_knots,
     };
 
-    let gpu = args.device.open(Some(&record))?;
+    let gpu = args.common.device.open(Some(&record))?;
     let start = Instant::now();
     let fits = fit_path(&gpu, &samples, &settings, &lambdas)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -189,7 +183,7 @@ pub fn fit(args: &FitArgs) -> Result<()> {
     if summaries.len() > 1 {
         result["path"] = json!(summaries);
     }
-    args.device.report(&gpu, &console, &mut result)?;
+    args.common.device.report(&gpu, &console, &mut result)?;
     let mut run = RunRecord::new(
         "fit",
         &gpu,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Console, DeviceArgs};
+use super::{CommonArgs, Console};
 use crate::gpu::Gpu;
 use crate::network::targets::Target;
 use crate::network::{AdaptationEvent, Experiment, Knots, Outcome, Shape};
@@ -54,15 +54,9 @@ pub struct FitNetworkArgs {
     /// Root-mean-square change of an activation that the removal of knots may cause
     #[arg(long, default_value_t = 1e-6)]
     pub max_error: f64,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
 }
 
 /// `train fit-network`.
@@ -70,7 +64,7 @@ pub struct FitNetworkArgs {
 /// # Errors
 /// Settings out of range, diverged training, a device error.
 pub fn fit_network(args: &FitNetworkArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     let rates = args.rates[..]
         .try_into()
         .map_err(|_| Error::Usage("--rates takes three numbers: weights, slopes, scalings".into()))?;
@@ -87,7 +81,7 @@ pub fn fit_network(args: &FitNetworkArgs) -> Result<()> {
         insert: args.insert,
         max_error: args.max_error,
     };
-    let gpu = args.device.open(None)?;
+    let gpu = args.common.device.open(None)?;
     let mut runs = Vec::new();
     for &knots in &args.knots {
         runs.push(run(&console, &gpu, &experiment, knots)?);
@@ -98,7 +92,7 @@ pub fn fit_network(args: &FitNetworkArgs) -> Result<()> {
         "experiment": experiment,
         "runs": runs.iter().map(Run::json).collect::<Vec<_>>(),
     });
-    args.device.report(&gpu, &console, &mut result)?;
+    args.common.device.report(&gpu, &console, &mut result)?;
     console.result(&result)
 }
 

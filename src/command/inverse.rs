@@ -6,7 +6,6 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::Console;
 use super::options::{
     RunArgs, SolverArgs, model_source, named_hash, parse_level, parse_noise, parse_positive, quality, say_unfinished,
     scores_text,
@@ -103,7 +102,7 @@ pub trait Inverse {
 /// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
 pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<Value> {
     let args = command.common();
-    let console = Console::new(args.run.quiet, args.run.json);
+    let console = args.run.common.console();
     let begin = Instant::now();
     let strength = args.strength()?;
     let problem = command.problem()?;
@@ -124,7 +123,7 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         ));
     }
     let record_path = args.run.record_path(&args.output, &inputs)?;
-    let gpu = args.run.device.lent_or_open(lent, Some(&record_path))?;
+    let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
     let chosen = problem.choose(&gpu, &strength)?;
     let solving = Instant::now();
     let bar = console.progress(args.solver.max_iter);
@@ -147,6 +146,8 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     )?
     .write(&args.output, format)?;
     let model = chosen.model.as_ref();
+    // A direct inversion has no strength.
+    let strength_of = |value: f64| solution.constants.map(|_| value);
     let mut result = json!({
         "output": args.output,
         "method": chosen.method,
@@ -156,25 +157,25 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         "constants": solution.constants,
         "adapter": gpu.adapter().name,
         "model": model.map(|m| &m.name),
-        "sigma": chosen.sigma,
-        "noise": chosen.noise,
-        "lambda": chosen.lambda,
+        "sigma": strength_of(chosen.sigma),
+        "noise": strength_of(chosen.noise),
+        "lambda": strength_of(chosen.lambda),
         "seconds": { "solve": solve, "total": begin.elapsed().as_secs_f64() },
     });
     if let Some((psnr, ssim)) = scores {
         result["psnr"] = json!(psnr);
         result["ssim"] = json!(ssim);
     }
-    args.run.device.report(&gpu, &console, &mut result)?;
+    args.run.common.device.report(&gpu, &console, &mut result)?;
     let mut record = RunRecord::new(
         problem.name,
         &gpu,
         json!({
             "operator": problem.parameters,
             "method": chosen.method,
-            "sigma": chosen.sigma,
-            "noise": chosen.noise,
-            "lambda": chosen.lambda,
+            "sigma": strength_of(chosen.sigma),
+            "noise": strength_of(chosen.noise),
+            "lambda": strength_of(chosen.lambda),
             "tolerance": args.solver.tol,
             "max_iterations": args.solver.max_iter,
             "box": args.solver.limits.unwrap_or(problem.limits),

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::Console;
 use super::ct::CtArgs;
 use super::denoise::{DenoiseArgs, denoise};
 use super::inverse::{Inverse, reconstruct};
@@ -125,7 +124,6 @@ impl Job {
     /// As [`Self::run`].
     pub fn run_alone(&self) -> Result<()> {
         let result = self.run(None)?;
-        let run = self.run_args();
-        Console::new(run.quiet, run.json).result(&result)
+        self.run_args().common.console().result(&result)
     }
 }

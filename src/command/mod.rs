@@ -30,7 +30,7 @@ pub use console::{Console, arguments, finish};
 pub use ct::CtArgs;
 pub use demo::{DemoArgs, demo};
 pub use denoise::{DenoiseArgs, SolveArgs};
-pub use device_options::{Device, DeviceArgs};
+pub use device_options::{CommonArgs, Device, DeviceArgs};
 pub use evaluate::{EvaluateArgs, evaluate};
 pub use fit::{FitArgs, fit};
 pub use fit_network::{FitNetworkArgs, fit_network};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Console, DeviceArgs};
+use super::CommonArgs;
 use crate::filters::norm;
 use crate::io::atomic::check_writable;
 use crate::model::dct::{DctSettings, dct};
@@ -32,15 +32,9 @@ pub struct ImportArgs {
     /// certified, and differs from the published one near the border
     #[arg(long)]
     pub collapse: bool,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
 }
 
 /// `train import`.
@@ -48,7 +42,7 @@ pub struct ImportArgs {
 /// # Errors
 /// An unreadable checkpoint or configuration, an unwritable output, a device error.
 pub fn import_checkpoint(args: &ImportArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     check_writable(&args.output)?;
     let config = match &args.config {
         Some(config) => config.clone(),
@@ -68,7 +62,7 @@ pub fn import_checkpoint(args: &ImportArgs) -> Result<()> {
         model.bank = model.bank.collapsed()?;
         model.name.push_str("-collapsed");
     }
-    let gpu = args.device.open(None)?;
+    let gpu = args.common.device.open(None)?;
     let estimate = gram_norm(&gpu, &model, NORM_IMAGE, NORM_ITERATIONS)?;
     let bound = norm::upper_bound(&model.bank);
     // A certified bound is used where it is tight, which is the case for a single layer.
@@ -95,7 +89,7 @@ pub fn import_checkpoint(args: &ImportArgs) -> Result<()> {
         "norm_squared_upper_bound": bound,
         "slope_bounds": model.slope_bounds,
     });
-    args.device.report(&gpu, &console, &mut result)?;
+    args.common.device.report(&gpu, &console, &mut result)?;
     console.result(&result)
 }
 

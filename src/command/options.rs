@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Console, DeviceArgs};
+use super::{CommonArgs, Console};
 use crate::io::atomic::{check_writable, same_file};
 use crate::io::hash::blake3_file;
 use crate::io::image::Image;
@@ -22,15 +22,9 @@ pub struct RunArgs {
     /// Where the record of the run goes [default: OUTPUT with .run.json]
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
 }
 
 impl RunArgs {

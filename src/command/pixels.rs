@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::inverse::{Inverse, InverseArgs};
 use super::problem::{Direct, Gain, Problem};
+use crate::gpu::Gpu;
 use crate::io::image::Image;
 use crate::model::CONVEX;
 use crate::operator::{Blur, Boundary, LinearOperator, Mask};
@@ -136,7 +137,7 @@ impl Inverse for InpaintArgs {
         let operator = read_mask(&self.mask, [measured.height, measured.width])?;
         let mask = operator.values().to_vec();
         // Missing pixels start at the mean of the others.
-        let direct = move |_: &crate::gpu::Gpu, y: &[f32]| {
+        let direct = move |_: &Gpu, y: &[f32]| {
             let seen = || y.iter().zip(&mask).filter(|(_, m)| **m > 0.0).map(|(y, _)| *y);
             let mean = seen().sum::<f32>() / seen().count() as f32;
             let fill = |(y, m): (&f32, &f32)| if *m > 0.0 { *y } else { mean };
@@ -162,7 +163,7 @@ impl Inverse for DeblurArgs {
     fn problem(&self) -> Result<Problem> {
         let measured = Image::read(&self.common.input)?;
         let operator = self.blur.operator([measured.height, measured.width])?;
-        let direct = |_: &crate::gpu::Gpu, y: &[f32]| Ok(y.to_vec());
+        let direct = |_: &Gpu, y: &[f32]| Ok(y.to_vec());
         let files = vec![("kernel", self.blur.kernel.clone())];
         let parameters = json!({ "boundary": self.blur.boundary });
         Ok(problem(
@@ -195,7 +196,7 @@ impl Inverse for UpscaleArgs {
         let measured = Image::read(&self.common.input)?;
         let [rows, cols] = [measured.height * factor, measured.width * factor];
         let operator = blame(&self.common.input, Blur::downsampling([rows, cols], factor))?;
-        let direct = move |_: &crate::gpu::Gpu, y: &[f32]| {
+        let direct = move |_: &Gpu, y: &[f32]| {
             let pixel = |n: usize| y[n / cols / factor * (cols / factor) + n % cols / factor];
             Ok((0..rows * cols).map(pixel).collect())
         };

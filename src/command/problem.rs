@@ -11,7 +11,7 @@ use crate::io::image::Format;
 use crate::io::noise;
 use crate::model::device::RunOptions;
 use crate::model::{Ridge, Shipped};
-use crate::operator::{LinearOperator, OperatorNorm, Pass};
+use crate::operator::{LinearOperator, OperatorNorm};
 use crate::solver::{Constants, Reconstructor, Regularizer, Settings, Stop};
 use crate::{Error, Result};
 
@@ -106,7 +106,7 @@ pub struct Chosen {
     pub noise: f64,
 }
 
-/// Gradients of natural images have about this size relative to the noise level at which total variation works best.
+/// The weight of total variation in plain denoising, in units of the noise level.
 const TV_SCALE: f64 = 0.8;
 
 impl Problem {
@@ -237,11 +237,8 @@ impl Problem {
             limits: Some(limits),
             accelerate: !solver.plain,
         };
-        let operator = WithNorm {
-            operator: self.operator.as_ref(),
-            norm: norm.map_or_else(|| self.operator.norm_squared(gpu), Ok)?,
-        };
-        let reconstructor = Reconstructor::new(gpu, &operator, regularizer, settings)?;
+        let norm = norm.map_or_else(|| self.operator.norm_squared(gpu), Ok)?;
+        let reconstructor = Reconstructor::with_norm(gpu, self.operator.as_ref(), norm, regularizer, settings)?;
         let mut outcomes = Vec::new();
         for y in &self.measured {
             outcomes.push(reconstructor.run(y, &start(y)?, &mut progress)?);
@@ -285,37 +282,5 @@ impl Solution {
             stop: Stop::Converged,
             constants: None,
         }
-    }
-}
-
-/// An operator whose norm is known.
-struct WithNorm<'a> {
-    operator: &'a dyn LinearOperator,
-    norm: OperatorNorm,
-}
-
-impl LinearOperator for WithNorm<'_> {
-    fn domain(&self) -> [usize; 2] {
-        self.operator.domain()
-    }
-
-    fn range(&self) -> [usize; 2] {
-        self.operator.range()
-    }
-
-    fn forward(&self, gpu: &Gpu, x: &crate::gpu::Buffer, y: &crate::gpu::Buffer) -> Result<Pass> {
-        self.operator.forward(gpu, x, y)
-    }
-
-    fn adjoint(&self, gpu: &Gpu, y: &crate::gpu::Buffer, x: &crate::gpu::Buffer) -> Result<Pass> {
-        self.operator.adjoint(gpu, y, x)
-    }
-
-    fn additions(&self) -> usize {
-        self.operator.additions()
-    }
-
-    fn norm_squared(&self, _: &Gpu) -> Result<OperatorNorm> {
-        Ok(self.norm)
     }
 }

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::options::parse_positive;
-use super::{Console, DeviceArgs, Interrupt};
+use super::{CommonArgs, Console, Interrupt};
 use crate::train::data::Corpus;
 use crate::train::{Ending, KnotEvent, LevelScore, RidgeConfig, Run, RunFiles, StepReport, Watch, parameters};
 use crate::{Error, Result};
@@ -39,15 +39,9 @@ pub struct RidgeArgs {
     /// Print all settings with their defaults as TOML and end
     #[arg(long)]
     pub print_config: bool,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
 }
 
 /// `train ridge`.
@@ -57,7 +51,7 @@ pub struct RidgeArgs {
 /// cannot be written; [`Error::Interrupted`] after a signal or at the end of the time budget, with everything saved;
 /// [`Error::Diverged`]; device errors.
 pub fn train_ridge(args: &RidgeArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     let (Some(file), Some(images), false) = (&args.config, &args.images, args.print_config) else {
         let text = RidgeConfig::default().to_toml()?;
         return std::io::stdout()
@@ -74,7 +68,7 @@ pub fn train_ridge(args: &RidgeArgs) -> Result<()> {
         console.say(format!("warning: skipped {skipped}"));
     }
     let interrupt = Interrupt::install()?;
-    let gpu = args.device.open(None)?;
+    let gpu = args.common.device.open(None)?;
     let make = if args.resume { Run::resume } else { Run::start };
     let budget = args.time_budget.map(Duration::from_secs_f64);
     let mut run = make(&gpu, &config, Arc::clone(&corpus), &args.output)?.within(budget);
@@ -119,7 +113,7 @@ pub fn train_ridge(args: &RidgeArgs) -> Result<()> {
         "model": files.model,
         "report": files.report,
     });
-    args.device.report(&gpu, &console, &mut result)?;
+    args.common.device.report(&gpu, &console, &mut result)?;
     console.result(&result)?;
     match ending {
         Ending::Finished => {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Console;
 use super::ct::{geometry_beside, read_geometry};
 use super::options::{named_hash, parse_noise};
 use super::pixels::{BlurArgs, blame, check_factor};
 use super::simulate_mri::{SimulateMriArgs, simulate_mri};
+use super::{CommonArgs, Console};
 use crate::gpu::Gpu;
 use crate::io::atomic::{check_writable, same_file};
 use crate::io::image::{Format, Image};
@@ -57,23 +57,9 @@ pub struct SimulateCommon {
     /// Seed of noise and mask
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Record, messages and device
+    /// Messages and device
     #[command(flatten)]
-    pub run: SimulateRunArgs,
-}
-
-/// What goes with a simulation.
-#[derive(Args, Clone, Debug)]
-pub struct SimulateRunArgs {
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
-    #[command(flatten)]
-    pub device: super::DeviceArgs,
+    pub run: CommonArgs,
 }
 
 /// Arguments of `reconstruct simulate phantom`.
@@ -91,9 +77,9 @@ pub struct PhantomArgs {
     /// Resolution of the scanner that saw it: standard deviation of its Gaussian point spread in pixels, at most 10
     #[arg(long, value_name = "PIXELS", default_value = "1", value_parser = parse_spread)]
     pub spread: f64,
-    /// Record, messages and device
+    /// Messages and device
     #[command(flatten)]
-    pub run: SimulateRunArgs,
+    pub run: CommonArgs,
 }
 
 fn parse_spread(text: &str) -> std::result::Result<f64, String> {
@@ -290,7 +276,7 @@ fn measure(
     beside: Option<Beside<'_>>,
     parameters: Value,
 ) -> Result<()> {
-    let console = Console::new(args.run.quiet, args.run.json);
+    let console = args.run.console();
     let format = Format::NpyF32.for_output(&args.output)?;
     let record = args.output.with_extension("run.json");
     let written: Vec<&Path> = [args.output.as_path(), &record]
@@ -327,7 +313,7 @@ fn measure(
 }
 
 fn phantom(args: &PhantomArgs) -> Result<()> {
-    let console = Console::new(args.run.quiet, args.run.json);
+    let console = args.run.console();
     let format = Format::NpyF32.for_output(&args.output)?;
     let record = args.output.with_extension("run.json");
     check_outputs(&[&args.output, &record], &[])?;
@@ -374,7 +360,7 @@ pub(super) fn check_outputs(written: &[&Path], read: &[&Path]) -> Result<()> {
 pub(super) fn finish(
     name: &str,
     gpu: &Gpu,
-    (console, run): (&Console, &SimulateRunArgs),
+    (console, run): (&Console, &CommonArgs),
     (record_path, output): (&Path, &Path),
     beside: &[&Path],
     settings: Value,

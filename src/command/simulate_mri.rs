@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::Console;
 use super::mri::{maps_beside, mask_beside};
 use super::options::named_hash;
 use super::pixels::blame;
@@ -48,7 +47,7 @@ pub(super) fn simulate_mri(args: &SimulateMriArgs) -> Result<()> {
         seed,
         run,
     } = &args.common;
-    let console = Console::new(run.quiet, run.json);
+    let console = run.console();
     if output.extension().is_none_or(|e| !e.eq_ignore_ascii_case("npy")) {
         return Err(Error::output(
             output,

@@ -35,6 +35,18 @@ pub fn bits(seed: u64, stream: u64, index: u64) -> u64 {
     philox(seed, [index, stream | 1 << 62])[0]
 }
 
+/// Standard deviation of white Gaussian noise from the median of its absolute values, over that of the standard normal
+/// distribution: a minority of other values counts little. `None` of none.
+pub fn deviation(mut values: Vec<f64>) -> Option<f64> {
+    const MEDIAN_OF_NORMAL: f64 = 0.674_489_750_196_081_7;
+    let middle = values.len() / 2;
+    values.iter_mut().for_each(|v| *v = v.abs());
+    (!values.is_empty()).then(|| {
+        let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+        *median / MEDIAN_OF_NORMAL
+    })
+}
+
 /// Two standard normal values by the polar method; a new attempt while the point lies outside the unit disc.
 fn normal_pair(seed: u64, stream: u64, pair: u64) -> [f32; 2] {
     let mut attempt = 0;

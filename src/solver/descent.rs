@@ -160,8 +160,21 @@ impl<'g> Reconstructor<'g> {
         regularizer: Regularizer<'_>,
         settings: Settings,
     ) -> Result<Self> {
+        Self::with_norm(gpu, operator, operator.norm_squared(gpu)?, regularizer, settings)
+    }
+
+    /// The same where [`LinearOperator::norm_squared`] is known already, from another reconstruction with the same operator.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_norm(
+        gpu: &'g Gpu,
+        operator: &dyn LinearOperator,
+        norm: OperatorNorm,
+        regularizer: Regularizer<'_>,
+        settings: Settings,
+    ) -> Result<Self> {
         settings.check()?;
-        let norm = operator.norm_squared(gpu)?;
         let (weak, prior_lipschitz, certified) = match regularizer {
             Regularizer::Ridge(model, _) => {
                 let certified = model.norm_kind == NormKind::Bound;

@@ -254,8 +254,13 @@ impl<'g> Run<'g> {
         self.log.write(&record)
     }
 
+    /// The model as it is judged and shipped.
+    fn exported(&self) -> Result<crate::model::Ridge> {
+        self.trainer.model()?.bounded_below()
+    }
+
     fn validate(&mut self, watch: &mut dyn Watch) -> Result<()> {
-        let model = self.trainer.model()?.bounded_below()?;
+        let model = self.exported()?;
         let scores = validate(
             self.gpu,
             &model,
@@ -280,7 +285,7 @@ impl<'g> Run<'g> {
         let model = if self.files.model.exists() {
             crate::model::Ridge::read(&self.files.model)?
         } else {
-            self.trainer.model()?.bounded_below()?
+            self.exported()?
         };
         let page = training_report(&model, &read_log(self.log.path())?, &settings)?;
         write_atomically(&self.files.report, |file| {

@@ -18,7 +18,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::options::parse_positive;
-use super::{Console, DeviceArgs, Interrupt};
+use super::{CommonArgs, Interrupt};
 use crate::gpu::Gpu;
 use crate::io::manifest;
 use crate::{Error, Result};
@@ -61,15 +61,9 @@ pub struct BatchArgs {
     /// Read and check all files, say what is to be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Print one JSON object per item on stdout, unless --results has them, and one that sums up as the last line
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device; JSON on stdout is one object per item, unless --results has them, and one that sums up at the end
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
     /// The reconstruction and the options that all items share; an item's own come first
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -125,7 +119,7 @@ fn items(args: &BatchArgs, shard: Shard) -> Result<Vec<Item>> {
     if let Some(results) = &args.results {
         places.writes(results, "--results");
     }
-    if let Some(Some(trace)) = &args.device.profile {
+    if let Some(Some(trace)) = &args.common.device.profile {
         places.writes(trace, "--profile");
     }
     places.check()?;
@@ -139,7 +133,7 @@ fn items(args: &BatchArgs, shard: Shard) -> Result<Vec<Item>> {
 /// the manifest; [`Error::Partial`] if items failed; [`Error::Interrupted`] after a signal or at the end of the time budget, with
 /// everything saved; [`Error::NoAdapter`], [`Error::DeviceLost`].
 pub fn batch(args: &BatchArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     let shard = match args.shard {
         Some(shard) => shard,
         None => match Shard::of_slurm(|name| std::env::var(name).ok())? {
@@ -154,7 +148,7 @@ pub fn batch(args: &BatchArgs) -> Result<()> {
     if args.dry_run {
         return plan::plan(args, &console, shard, &items);
     }
-    let mut results = Results::new(args.results.as_deref(), args.json)?;
+    let mut results = Results::new(args.results.as_deref(), args.common.json)?;
     let interrupt = Interrupt::install()?;
     let mut work = Work {
         args,
@@ -204,7 +198,7 @@ pub fn batch(args: &BatchArgs) -> Result<()> {
         "seconds": begin.elapsed().as_secs_f64(),
     });
     if let Some(gpu) = &gpu {
-        args.device.report(gpu, &console, &mut result)?;
+        args.common.device.report(gpu, &console, &mut result)?;
     }
     console.say(format!(
         "{} items: {} done, {} done before, {} failed, {} left, in {:.1} s",
@@ -247,7 +241,7 @@ impl Work<'_> {
             Ok(Found::ToDo(key)) => {
                 let gpu = match self.gpu.take() {
                     Some(gpu) => gpu,
-                    None => self.args.device.open(None)?,
+                    None => self.args.common.device.open(None)?,
                 };
                 perform(item, key, self.gpu.insert(gpu), begin).map(|result| ("done", result))
             }

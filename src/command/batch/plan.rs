@@ -14,7 +14,7 @@ use crate::command::Console;
 /// # Errors
 /// [`crate::Error::Partial`] if items would fail; [`crate::Error::Output`] if stdout cannot be written.
 pub(super) fn plan(args: &BatchArgs, console: &Console, shard: Shard, items: &[Item]) -> Result<()> {
-    let mut lines = Results::new(None, args.json)?;
+    let mut lines = Results::new(None, args.common.json)?;
     let mut tally = Tally {
         items: items.len(),
         ..Tally::default()

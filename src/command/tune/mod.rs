@@ -13,7 +13,7 @@ use super::batch::{Item, Items, Shard, Template};
 use super::inverse::Inverse;
 use super::options::{named_hash, parse_positive, quality};
 use super::problem::{Chosen, Method, Problem, Strength};
-use super::{Console, DeviceArgs, Interrupt};
+use super::{CommonArgs, Interrupt};
 use crate::gpu::Gpu;
 use crate::io::atomic::{check_writable, same_file};
 use crate::io::image::Image;
@@ -49,15 +49,9 @@ pub struct TuneArgs {
     /// Begin no reconstruction after so many seconds, and end with exit code 75
     #[arg(long, value_name = "SECONDS", value_parser = parse_positive)]
     pub time_budget: Option<f64>,
-    /// Print one JSON object as the last line of stdout
-    #[arg(long)]
-    pub json: bool,
-    /// No messages but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Which device
+    /// Messages and device
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub common: CommonArgs,
     /// The reconstruction and the options that all items share; lambda and sigma, if given, are where the search starts
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -90,7 +84,7 @@ struct Candidate {
 /// [`Error::Usage`] and [`Error::Input`] for what is wrong with the command line or an item; [`Error::Interrupted`] after a signal,
 /// at the end of the time budget or while other parts have not come so far, with all scores saved.
 pub fn tune(args: &TuneArgs) -> Result<()> {
-    let console = Console::new(args.quiet, args.json);
+    let console = args.common.console();
     let scores_path = args
         .scores
         .clone()
@@ -111,7 +105,7 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let mut scores = Scores::open(&scores_path, shard)?;
     let interrupt = Interrupt::install()?;
-    let gpu = args.device.open(Some(&record_path))?;
+    let gpu = args.common.device.open(Some(&record_path))?;
     let first = candidates
         .first()
         .ok_or_else(|| Error::input(&args.manifest, "has no items"))?;
@@ -184,7 +178,7 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
         "adapter": gpu.adapter().name,
         "seconds": begin.elapsed().as_secs_f64(),
     });
-    args.device.report(&gpu, &console, &mut result)?;
+    args.common.device.report(&gpu, &console, &mut result)?;
     let mut record = RunRecord::new(
         "tune",
         &gpu,
