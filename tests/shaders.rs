@@ -14,7 +14,10 @@ use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, Spl
 use knotwork::operator::{
     AngleEntry, ChirpParams, CorrelateParams, FftParams, FilterParams, FrameParams, MaskParams, MriParams, RadonParams,
 };
-use knotwork::solver::{AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, SubtractParams, TvParams};
+use knotwork::solver::{
+    AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, PnpParams, PnpState, ProxParams, SubtractParams,
+    TvParams,
+};
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
 use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
 use knotwork::train::{
@@ -259,6 +262,13 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<DescentParams>("tv_sums"),
         mismatches::<DescentState>("descent_control"),
         mismatches::<SubtractParams>("subtract"),
+        mismatches::<PnpParams>("pnp_argument"),
+        mismatches::<PnpParams>("pnp_forward_backward"),
+        mismatches::<PnpParams>("pnp_douglas_rachford"),
+        mismatches::<PnpParams>("pnp_control"),
+        mismatches::<PnpState>("pnp_control"),
+        mismatches::<ProxParams>("prox_start"),
+        mismatches::<ProxParams>("prox_step"),
         mismatches::<TvParams>("tv_primal"),
         mismatches::<TvParams>("tv_dual"),
         mismatches::<FrameParams>("frame_pad"),

@@ -441,7 +441,7 @@ impl<'g> Reconstructor<'g> {
 }
 
 /// `a <- a - b` and its workgroups.
-fn subtract(gpu: &Gpu, a: &Buffer, b: &Buffer, count: usize) -> Result<(Bound, [u32; 3])> {
+pub(super) fn subtract(gpu: &Gpu, a: &Buffer, b: &Buffer, count: usize) -> Result<(Bound, [u32; 3])> {
     let groups = count.div_ceil(VALUES_PER_GROUP) as u32;
     let row = groups.min(gpu.limits().max_compute_workgroups_per_dimension);
     let params = gpu.params(&[SubtractParams {

@@ -4,6 +4,7 @@ mod agd;
 mod agd_kernels;
 mod descent;
 mod planes;
+mod pnp;
 mod power;
 mod search;
 mod tv;
@@ -13,6 +14,10 @@ pub(crate) use agd_kernels::{AgdKernels, Iterates, NOT_FINITE, RUNNING};
 pub use agd_kernels::{AgdParams, AgdState};
 pub use descent::{Constants, DescentParams, DescentState, Reconstructor, Regularizer, SubtractParams};
 pub use planes::{SizedPlane, denoise_planes, most_at_once};
+pub use pnp::{
+    Algorithm, Nonexpansive, PlugAndPlay, PnpConstants, PnpOutcome, PnpParams, PnpSettings, PnpState, ProxParams,
+    composed,
+};
 pub use power::{NormaliseParams, gram_norm};
 pub use search::{Point, Search};
 pub use tv::{TvParams, total_variation};
