@@ -7,6 +7,7 @@ pub mod models;
 pub mod network;
 pub mod operators;
 pub mod parameters;
+pub mod pointwise;
 pub mod problem;
 pub mod responses;
 
