@@ -12,7 +12,9 @@ use serde_json::json;
 use super::options::parse_positive;
 use super::{CommonArgs, Console, Interrupt};
 use crate::train::data::Corpus;
-use crate::train::{Ending, KnotEvent, LevelScore, RidgeConfig, Run, RunFiles, StepReport, Watch, parameters};
+use crate::train::{
+    Ending, KnotEvent, LevelScore, RidgeConfig, Run, RunFiles, StepReport, Trainer, Training, Watch, parameters,
+};
 use crate::{Error, Result};
 
 /// Arguments of `train ridge`.
@@ -69,7 +71,11 @@ pub fn train_ridge(args: &RidgeArgs) -> Result<()> {
     }
     let interrupt = Interrupt::install()?;
     let gpu = args.common.device.open(None)?;
-    let make = if args.resume { Run::resume } else { Run::start };
+    let make = if args.resume {
+        Run::<Trainer<'_>, _>::resume
+    } else {
+        Run::start
+    };
     let budget = args.time_budget.map(Duration::from_secs_f64);
     let mut run = make(&gpu, &config, Arc::clone(&corpus), &args.output)?.within(budget);
     if args.tensorboard {
@@ -148,10 +154,11 @@ impl Progress<'_> {
 impl Watch for Progress<'_> {
     fn step(&mut self, report: &StepReport) {
         self.bar.set_position(report.step);
-        self.bar.set_message(format!(
-            "loss {:.5}, {:.2} dB, {:.0} + {:.0} iterations",
-            report.loss, report.psnr, report.iterations, report.adjoint_iterations
-        ));
+        let solver = report.solver.map_or(String::new(), |s| {
+            format!(", {:.0} + {:.0} iterations", s.iterations, s.adjoint_iterations)
+        });
+        self.bar
+            .set_message(format!("loss {:.5}, {:.2} dB{solver}", report.loss, report.psnr));
         if report.taken.is_none() {
             self.say(format!("step {} refused: not finite", report.step));
         }
