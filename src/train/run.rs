@@ -181,11 +181,11 @@ pub trait Training<'g>: Sized {
     /// [`Error::Diverged`] after too many refused steps in a row; device errors.
     fn step(&mut self, batch: &<Self::Source as Source>::Batch) -> Result<StepReport>;
 
-    /// Moves knots.
+    /// Moves knots; `batch` is that of the last step.
     ///
     /// # Errors
     /// As [`Self::parameters`].
-    fn adapt(&mut self) -> Result<KnotEvent>;
+    fn adapt(&mut self, batch: &<Self::Source as Source>::Batch) -> Result<KnotEvent>;
 
     /// Scores of the model as it is now on what training does not see.
     ///
@@ -308,14 +308,15 @@ impl<'g, T: Training<'g>> Run<T, T::Source> {
         let first = self.trainer.progress().step * plan.batch as u64;
         let mut batches = self.data.batches(first, plan.batch)?;
         while self.trainer.progress().step < plan.steps {
-            let report = self.trainer.step(&batches()?)?;
+            let batch = batches()?;
+            let report = self.trainer.step(&batch)?;
             let step = report.step;
             self.log_step(&report)?;
             watch.step(&report);
             let last = step == plan.steps;
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
             if due(plan.adapt) && step as f64 <= plan.adapt_until * plan.steps as f64 {
-                self.adapt(watch)?;
+                self.adapt(&batch, watch)?;
             }
             if due(plan.validate) || last {
                 self.validate(watch)?;
@@ -371,8 +372,8 @@ impl<'g, T: Training<'g>> Run<T, T::Source> {
         self.log.write(&record)
     }
 
-    fn adapt(&mut self, watch: &mut dyn Watch) -> Result<()> {
-        let event = self.trainer.adapt()?;
+    fn adapt(&mut self, batch: &<T::Source as Source>::Batch, watch: &mut dyn Watch) -> Result<()> {
+        let event = self.trainer.adapt(batch)?;
         watch.adapted(&event);
         let mut record = serde_json::to_value(event).map_err(|e| Error::Internal(e.to_string()))?;
         record["event"] = json!("knots");

@@ -291,7 +291,7 @@ impl<'g> Training<'g> for Trainer<'g> {
         Trainer::step(self, batch)
     }
 
-    fn adapt(&mut self) -> Result<KnotEvent> {
+    fn adapt(&mut self, _: &Batch) -> Result<KnotEvent> {
         Trainer::adapt(self)
     }
 
