@@ -60,12 +60,17 @@ fn variants() -> Vec<LayeredConfig> {
     vec![config(Kind::Denoiser), config(Kind::Unrolled), tied, blurred, both]
 }
 
-/// The start with everything moved away from the identity: filters, shifts, scalings, bent splines inside the bounds.
 fn moved(config: &LayeredConfig) -> (Layered, Vec<Vec<f32>>) {
+    moved_by(config, 0.05)
+}
+
+/// The start with everything moved away from the identity: filters by up to `filters`, shifts, scalings, bent splines inside the
+/// bounds.
+fn moved_by(config: &LayeredConfig, filters: f32) -> (Layered, Vec<Vec<f32>>) {
     let mut model = start_model(config).unwrap();
     for (n, layer) in model.filters.iter_mut().enumerate() {
         let noise = values(50 + n as u64, layer.weights.len());
-        layer.weights.iter_mut().zip(noise).for_each(|(w, v)| *w += 0.05 * v);
+        layer.weights.iter_mut().zip(noise).for_each(|(w, v)| *w += filters * v);
     }
     let (low, high) = model.slope_bounds;
     // Room for rounding values to f32.
@@ -142,10 +147,15 @@ fn networks_agree_with_their_formulas() {
 fn gradients_are_the_derivatives_of_the_loss() {
     let _turn = turn();
     for (variant, config) in variants().into_iter().enumerate() {
-        for loss in [ImageLoss::L2, ImageLoss::L1] {
+        let losses: &[ImageLoss] = if variant == 0 {
+            &[ImageLoss::L2, ImageLoss::L1]
+        } else {
+            &[ImageLoss::L2]
+        };
+        for &loss in losses {
             let (raw, logs) = moved(&config);
             let parts = parts(&raw, &logs);
-            let (slots, size) = (2, [7, 9]);
+            let (slots, size) = (2, [6, 5]);
             let pixels = size[0] * size[1];
             let gradient = LossGradient::new(gpu(), &parts, &raw, loss, slots, size).unwrap();
             let (noisy, clean) = (image(5, slots * pixels), image(6, slots * pixels));
@@ -181,7 +191,7 @@ fn gradients_are_the_derivatives_of_the_loss() {
                 };
                 let want = (side(1.0) - side(-1.0)) / (2.0 * step);
                 assert!(
-                    (f64::from(got) - want).abs() < 2e-3 * scale + 2e-3 * want.abs(),
+                    (f64::from(got) - want).abs() < 2e-4 * scale + 2e-4 * want.abs(),
                     "variant {variant}, {loss:?}, {name} {at}: {got} against {want}, largest {scale}"
                 );
             };
@@ -192,7 +202,7 @@ fn gradients_are_the_derivatives_of_the_loss() {
             for layer in 0..raw.filters.len() {
                 let count = raw.filters[layer].weights.len();
                 let own = &all[first..first + count];
-                for at in [3, count / 2, count - 2] {
+                for at in [3, count / 2 + 1, count - 2] {
                     check(
                         "weight",
                         at,
@@ -241,7 +251,7 @@ fn gradients_are_the_derivatives_of_the_loss() {
 #[test]
 fn certified_constants_hold_for_pairs_of_images() {
     let _turn = turn();
-    let size = [6, 7];
+    let size = [5, 5];
     let pixels = size[0] * size[1];
     let slots = 500;
     for config in [config(Kind::Denoiser), {
@@ -249,7 +259,8 @@ fn certified_constants_hold_for_pairs_of_images() {
         one.network.depth = 1;
         one
     }] {
-        let (raw, logs) = moved(&config);
+        // Filters close to the identity lose little, so that the bounds are nearly attained.
+        let (raw, logs) = moved_by(&config, 0.002);
         let model = parts(&raw, &logs).read(gpu(), &raw, true).unwrap();
         assert!(model.lipschitz() <= 1.0 + 1e-8);
         let runner = LayeredRunner::new(gpu(), &model, slots, size).unwrap();
@@ -291,7 +302,7 @@ fn certified_constants_hold_for_pairs_of_images() {
             }
         }
         assert!(largest <= 1.0 + 1e-6, "stretched by {largest}");
-        assert!(largest > 0.3, "the pairs do not test anything: {largest}");
+        assert!(largest > 0.8, "the pairs do not test anything: {largest}");
         if config.network.kind == Kind::Unrolled {
             assert!(firmness >= -1e-6, "not firmly non-expansive by {firmness}");
         }

@@ -9,7 +9,7 @@ use super::parts::Parts;
 use super::runner::LayeredRunner;
 use super::state::LayeredState;
 use super::training::LossGradient;
-use crate::filters::ConvLayer;
+use crate::filters::{ConvLayer, norm};
 use crate::gpu::{Buffer, Gpu};
 use crate::io::noise;
 use crate::report::layered_report;
@@ -209,6 +209,17 @@ impl<'g> LayeredTrainer<'g> {
         recorder.submit();
         drop(recorder);
         let mut model = self.parts.read(self.gpu, &self.template, true)?;
+        // The device's sums in f32 may leave a norm a few millionths above 1; what is exported is not.
+        for layer in &mut model.filters {
+            let bound = norm::row_sum_bound(layer).sqrt();
+            if bound > 1.0 {
+                let factor = (1.0 - f64::from(f32::EPSILON)) / bound;
+                layer
+                    .weights
+                    .iter_mut()
+                    .for_each(|w| *w = (f64::from(*w) * factor) as f32);
+            }
+        }
         if self.config.network.trains_values() {
             let bounds = self.config.network.trained_bounds()?;
             for spline in model.activations.iter_mut().flatten() {
