@@ -14,6 +14,7 @@ pub mod filters;
 pub mod fit;
 pub mod gpu;
 pub mod io;
+pub mod layered;
 pub mod model;
 pub mod network;
 pub mod operator;

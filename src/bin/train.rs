@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use knotwork::command::{
-    self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs, ReduceArgs, RidgeArgs,
+    self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs, ReduceArgs, TrainingArgs,
 };
+use knotwork::layered::Kind;
 
 /// Fit splines or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
@@ -30,7 +31,11 @@ enum Command {
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
     Dct(DctArgs),
     /// Train a (weakly) convex ridge regularizer on a folder of images
-    Ridge(RidgeArgs),
+    Ridge(TrainingArgs),
+    /// Train a 1-Lipschitz denoiser, convolution layers of norm 1 and splines, on a folder of images
+    Denoiser(TrainingArgs),
+    /// Train an unrolled proximal gradient network for denoising or deblurring on a folder of images
+    Unrolled(TrainingArgs),
     /// Remove knots from the activations of a model within an error budget, inside its slope bounds
     Reduce(ReduceArgs),
 }
@@ -48,6 +53,8 @@ fn main() -> ExitCode {
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
         Command::Ridge(args) => command::train_ridge(&args),
+        Command::Denoiser(args) => command::train_layered(&args, Kind::Denoiser),
+        Command::Unrolled(args) => command::train_layered(&args, Kind::Unrolled),
         Command::Reduce(args) => command::reduce_knots(&args),
     })
 }

@@ -12,4 +12,4 @@ mod training;
 pub use certificate::certificate;
 pub use filters::filters_picture;
 pub use record::RunRecord;
-pub use training::training_report;
+pub use training::{layered_report, training_report};
