@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench train compare published reduced tomography photographs clean
+.PHONY: help setup build demo test lint shader-tests bench train compare published reduced tomography photographs pnp clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -52,6 +52,10 @@ tomography: build ## filtered back projection, total variation and the shipped m
 
 photographs: build ## the same for deblurring, up-scaling, inpainting and MRI, on a photograph and a phantom
 	sh benches/photographs.sh target/photographs
+
+DENOISER ?= target/denoiser/model.safetensors
+pnp: build ## plug-and-play with the denoiser of the file DENOISER on phantoms, CT and MRI, down to a residual of 1e-5
+	sh benches/pnp.sh "$(DENOISER)" target/pnp
 
 clean: ## remove what was built
 	$(CARGO) clean

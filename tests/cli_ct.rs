@@ -120,7 +120,7 @@ fn mistakes_are_one_line_each() {
         3,
         &["t.npy", "48", "31 angles x 73"],
     );
-    refuse("ct s.npy -o x.npy --method zero-filled", 2, &["model, tv or fbp"]);
+    refuse("ct s.npy -o x.npy --method zero-filled", 2, &["model, pnp, tv or fbp"]);
     refuse("ct s.npy -o s.npy", 2, &["-o"]);
     refuse("ct s.npy -o x.npy --clean s.npy", 3, &["s.npy", "48"]);
     refuse("ct s.npy -o x.npy --noise -1", 2, &["above 0"]);

@@ -16,7 +16,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     #[command(flatten)]
-    Job(Job),
+    Job(Box<Job>),
     /// Do one of these for many files, on one device and in any number of processes; what is done is not done again
     Batch(BatchArgs),
     /// Find the best strength of the regularizer on measurements whose true images are known

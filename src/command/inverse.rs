@@ -10,6 +10,7 @@ use super::options::{
     RunArgs, SolverArgs, model_source, named_hash, parse_level, parse_noise, parse_positive, quality, say_unfinished,
     scores_text,
 };
+use super::pnp::{ChosenPnp, PnpArgs};
 use super::problem::{Method, Problem, Strength};
 use crate::gpu::Gpu;
 use crate::io::atomic::same_file;
@@ -43,6 +44,9 @@ pub struct InverseArgs {
     /// Settings that `reconstruct tune` found (TOML); options given beside it come first
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// Plug-and-play
+    #[command(flatten)]
+    pub pnp: PnpArgs,
     /// Model and solver
     #[command(flatten)]
     pub solver: SolverArgs,
@@ -61,19 +65,48 @@ impl InverseArgs {
             Some(path) => {
                 let file: Strength = toml_file::read(path)?;
                 let positive = |value: Option<f64>| value.is_none_or(|v| v.is_finite() && v > 0.0);
-                if !(positive(file.lambda) && positive(file.sigma) && positive(file.noise)) {
-                    return Err(Error::input(path, "lambda, sigma and noise must be above 0 and finite"));
+                let numbers = [
+                    file.lambda,
+                    file.sigma,
+                    file.noise,
+                    file.step,
+                    file.averaging,
+                    file.strength,
+                ];
+                if !numbers.into_iter().all(positive) {
+                    return Err(Error::input(path, "all numbers must be above 0 and finite"));
                 }
                 file
             }
             None => Strength::default(),
         };
+        let pnp = &self.pnp;
+        let implied = pnp.denoiser.as_ref().map(|_| Method::Pnp);
+        let method = self.method.or(implied).or(file.method);
+        match (method, pnp.first()) {
+            (Some(Method::Pnp), _) if self.lambda.is_some() => {
+                return Err(Error::Usage(
+                    "--lambda has no part in --method pnp; use --step and --strength".into(),
+                ));
+            }
+            (Some(Method::Pnp), _) | (_, None) => {}
+            (_, Some(option)) => {
+                return Err(Error::Usage(format!(
+                    "{option} is an option of --method pnp; give both or neither"
+                )));
+            }
+        }
         Ok(Strength {
-            method: self.method.or(file.method),
+            method,
             model: self.solver.model.clone().or(file.model),
             lambda: self.lambda.or(file.lambda),
             sigma: self.sigma.or(file.sigma),
             noise: self.noise.or(file.noise),
+            denoiser: pnp.denoiser.clone().or(file.denoiser),
+            algorithm: pnp.algorithm.or(file.algorithm),
+            step: pnp.step.or(file.step),
+            averaging: pnp.averaging.or(file.averaging),
+            strength: pnp.strength.or(file.strength),
         })
     }
 }
@@ -109,7 +142,12 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     let size = problem.operator.domain();
     let clean = args.run.read_clean(problem.measured.len(), size)?;
     let format = problem.format.for_output(&args.output)?;
-    let others = [args.run.clean.as_ref(), args.settings.as_ref()].into_iter().flatten();
+    let others = [
+        args.run.clean.as_ref(),
+        args.settings.as_ref(),
+        strength.denoiser.as_ref(),
+    ];
+    let others = others.into_iter().flatten();
     let inputs: Vec<&Path> = [&args.input]
         .into_iter()
         .chain(problem.files.iter().map(|(_, path)| path))
@@ -147,7 +185,8 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     .write(&args.output, format)?;
     let model = chosen.model.as_ref();
     // A direct inversion has no strength.
-    let strength_of = |value: f64| solution.constants.map(|_| value);
+    let strength_of = |value: f64| (solution.constants.is_some() && chosen.pnp.is_none()).then_some(value);
+    let pnp = chosen.pnp.as_ref();
     let mut result = json!({
         "output": args.output,
         "method": chosen.method,
@@ -155,6 +194,8 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         "iterations": solution.iterations,
         "stop": solution.stop,
         "constants": solution.constants,
+        "pnp": pnp.map(ChosenPnp::told),
+        "residuals": solution.residuals,
         "adapter": gpu.adapter().name,
         "model": model.map(|m| &m.name),
         "sigma": strength_of(chosen.sigma),
@@ -173,6 +214,8 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         json!({
             "operator": problem.parameters,
             "method": chosen.method,
+            "pnp": pnp.map(ChosenPnp::told),
+            "denoiser_provenance": pnp.map(|p| &p.denoiser.provenance),
             "sigma": strength_of(chosen.sigma),
             "noise": strength_of(chosen.noise),
             "lambda": strength_of(chosen.lambda),
@@ -198,6 +241,10 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     );
     if model.is_some() {
         read.insert("model".into(), model_source(strength.model.as_deref())?);
+    }
+    if pnp.is_some() {
+        let denoiser = strength.denoiser.as_deref().map(named_hash).transpose()?;
+        read.insert("denoiser".into(), denoiser.into());
     }
     record.inputs = Value::Object(read);
     record.outputs = json!({ "image": named_hash(&args.output)? });

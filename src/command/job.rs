@@ -69,6 +69,15 @@ impl Job {
         }
     }
 
+    /// The denoiser that is named, by an option or in the file of settings.
+    ///
+    /// # Errors
+    /// As [`Self::model`].
+    pub fn denoiser(&self) -> Result<Option<PathBuf>> {
+        self.inverse()
+            .map_or(Ok(None), |inverse| Ok(inverse.common().strength()?.denoiser))
+    }
+
     /// Files it reads although no option names them, and what for.
     pub fn unnamed_files(&self) -> Vec<(&'static str, PathBuf)> {
         self.inverse().map_or_else(Vec::new, |inverse| inverse.unnamed_files())

@@ -6,13 +6,14 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::options::{SolverArgs, load_model};
+use super::pnp::{ChosenPnp, Residual};
 use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::noise;
 use crate::model::device::RunOptions;
 use crate::model::{Ridge, Shipped};
 use crate::operator::{LinearOperator, OperatorNorm};
-use crate::solver::{Constants, Reconstructor, Regularizer, Settings, Stop};
+use crate::solver::{Algorithm, Point, Reconstructor, Regularizer, Settings, Stop};
 use crate::{Error, Result};
 
 /// How an image is reconstructed.
@@ -21,12 +22,24 @@ use crate::{Error, Result};
 pub enum Method {
     /// A learned ridge regularizer
     Model,
+    /// Plug-and-play with a learned 1-Lipschitz denoiser
+    Pnp,
     /// Total variation, a baseline
     Tv,
     /// Filtered back projection, a baseline of ct
     Fbp,
     /// The adjoint, with zeros for what was not measured, a baseline of mri
     ZeroFilled,
+}
+
+impl Method {
+    /// The names of the two numbers that a search varies.
+    pub fn searched(self) -> [&'static str; 2] {
+        match self {
+            Self::Pnp => ["step", "strength"],
+            _ => ["lambda", "sigma"],
+        }
+    }
 }
 
 /// What `reconstruct` solves: everything but the strength of the regularizer and the solver's settings.
@@ -90,9 +103,20 @@ pub struct Strength {
     pub sigma: Option<f64>,
     /// Standard deviation of the noise of the measurement, in its units.
     pub noise: Option<f64>,
+    /// A model file of `train denoiser`, for [`Method::Pnp`].
+    pub denoiser: Option<PathBuf>,
+    /// Its iteration.
+    pub algorithm: Option<Algorithm>,
+    /// Its step in units of `1 / |H|^2`.
+    pub step: Option<f64>,
+    /// The averaging of its denoiser.
+    pub averaging: Option<f64>,
+    /// The strength of its denoiser.
+    pub strength: Option<f64>,
 }
 
 /// A [`Strength`] with nothing left open.
+#[derive(Clone, Debug)]
 pub struct Chosen {
     /// Method.
     pub method: Method,
@@ -104,6 +128,45 @@ pub struct Chosen {
     pub sigma: f64,
     /// Noise of the measurement.
     pub noise: f64,
+    /// Denoiser and iteration, for [`Method::Pnp`].
+    pub pnp: Option<ChosenPnp>,
+}
+
+impl Chosen {
+    /// What a search varies: see [`Method::searched`].
+    pub fn point(&self) -> Point {
+        match &self.pnp {
+            Some(pnp) => [pnp.step, pnp.strength],
+            None => [self.lambda, self.sigma],
+        }
+    }
+
+    /// Which of the two may vary, and within what.
+    pub fn ranges(&self) -> [Option<(f64, f64)>; 2] {
+        match (&self.pnp, &self.model) {
+            // Forward-backward converges below 2; ADMM's inner iterations grow with the step.
+            (Some(pnp), _) => {
+                let most = if pnp.algorithm == Algorithm::Fbs { 1.99 } else { 100.0 };
+                [Some((1e-3, most)), Some((1e-3, 1e3))]
+            }
+            (None, Some(model)) => [
+                Some((0.0, f64::MAX)),
+                Some((model.sigma_range.0.max(1e-4), model.sigma_range.1)),
+            ],
+            (None, None) => [Some((0.0, f64::MAX)), None],
+        }
+    }
+
+    /// The same at another point.
+    #[must_use]
+    pub fn at(&self, [first, second]: Point) -> Self {
+        let mut there = self.clone();
+        match &mut there.pnp {
+            Some(pnp) => (pnp.step, pnp.strength) = (first, second),
+            None => (there.lambda, there.sigma) = (first, second),
+        }
+        there
+    }
 }
 
 /// The weight of total variation in plain denoising, in units of the noise level.
@@ -122,17 +185,12 @@ impl Problem {
     pub fn choose(&self, gpu: &Gpu, strength: &Strength) -> Result<Chosen> {
         let method = strength.method.unwrap_or(Method::Model);
         self.check_method(method)?;
-        let given = strength.noise.or(match self.gain {
-            Gain::Unit => strength.sigma,
-            Gain::OfDirect(_) | Gain::Missing { .. } => self.noise,
-        });
+        let given = self.noise(strength);
+        if method == Method::Pnp {
+            return self.choose_pnp(gpu, strength, given);
+        }
         let known = strength.lambda.is_some() && strength.sigma.is_some();
-        let Some(noise) = given.or(known.then_some(0.0)) else {
-            return Err(Error::Usage(
-                "give the noise of the measurement: --sigma 0.02 or 5/255, or --noise in the measurement's units"
-                    .into(),
-            ));
-        };
+        let noise = given.or(known.then_some(0.0)).ok_or_else(unknown_noise)?;
         let named = strength.model.as_deref();
         let sigma = match strength.sigma {
             Some(sigma) => sigma,
@@ -163,6 +221,40 @@ impl Problem {
             lambda: strength.lambda.unwrap_or(lambda),
             sigma,
             noise,
+            pnp: None,
+        })
+    }
+
+    fn choose_pnp(&self, gpu: &Gpu, strength: &Strength, given: Option<f64>) -> Result<Chosen> {
+        if strength.sigma.is_some() && !matches!(self.gain, Gain::Unit) {
+            return Err(Error::Usage(
+                "--sigma has no part in --method pnp; use --noise, or --step and --strength".into(),
+            ));
+        }
+        // Where most is missing, what is missing counts as noise.
+        let (level, least) = match self.gain {
+            Gain::Missing { level, least } => (level, least),
+            _ => (1.0, 0.0),
+        };
+        let noise = || {
+            let noise = given.ok_or_else(unknown_noise)?;
+            Ok(noise.max(level * least.sqrt()))
+        };
+        Ok(Chosen {
+            method: Method::Pnp,
+            model: None,
+            lambda: 0.0,
+            sigma: 0.0,
+            noise: given.unwrap_or(0.0),
+            pnp: Some(ChosenPnp::new(gpu, self.operator.as_ref(), strength, noise)?),
+        })
+    }
+
+    /// The noise of the measurement as it was given, or estimated.
+    fn noise(&self, strength: &Strength) -> Option<f64> {
+        strength.noise.or(match self.gain {
+            Gain::Unit => strength.sigma,
+            Gain::OfDirect(_) | Gain::Missing { .. } => self.noise,
         })
     }
 
@@ -170,9 +262,9 @@ impl Problem {
         let direct = matches!(method, Method::Fbp | Method::ZeroFilled);
         if direct && self.direct_method != Some(method) {
             let others = match self.direct_method {
-                Some(Method::Fbp) => "model, tv or fbp",
-                Some(_) => "model, tv or zero-filled",
-                None => "model or tv",
+                Some(Method::Fbp) => "model, pnp, tv or fbp",
+                Some(_) => "model, pnp, tv or zero-filled",
+                None => "model, pnp or tv",
             };
             return Err(Error::Usage(format!(
                 "{} knows no such --method; use {others}",
@@ -214,6 +306,9 @@ impl Problem {
             let image = (self.direct)(gpu, y)?;
             Ok(image.into_iter().map(|v| v.clamp(limits.0, limits.1)).collect())
         };
+        if let Some(pnp) = &chosen.pnp {
+            return pnp.solve(gpu, self, (solver, limits), norm, start, progress);
+        }
         let regularizer = match (chosen.method, &chosen.model) {
             (Method::Model, Some(model)) => Regularizer::Ridge(
                 model,
@@ -252,10 +347,19 @@ impl Problem {
             } else {
                 Stop::MaxIterations
             },
-            constants: Some(reconstructor.constants()),
+            residuals: None,
+            constants: Some(
+                serde_json::to_value(reconstructor.constants()).map_err(|e| Error::Internal(e.to_string()))?,
+            ),
             planes: outcomes.into_iter().flat_map(|o| o.image).collect(),
         })
     }
+}
+
+fn unknown_noise() -> Error {
+    Error::Usage(
+        "give the noise of the measurement: --sigma 0.02 or 5/255, or --noise in the measurement's units".into(),
+    )
 }
 
 /// A reconstructed image and how it came about.
@@ -269,8 +373,10 @@ pub struct Solution {
     pub iterations: usize,
     /// Why it ended.
     pub stop: Stop,
-    /// What the steps rest on.
-    pub constants: Option<Constants>,
+    /// Fixed-point residuals of plug-and-play on the way, of the plane that took most iterations.
+    pub residuals: Option<Vec<Residual>>,
+    /// What the steps rest on: [`crate::solver::Constants`] or [`crate::solver::PnpConstants`].
+    pub constants: Option<serde_json::Value>,
 }
 
 impl Solution {
@@ -280,6 +386,7 @@ impl Solution {
             energy: None,
             iterations: 0,
             stop: Stop::Converged,
+            residuals: None,
             constants: None,
         }
     }

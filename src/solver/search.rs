@@ -14,10 +14,8 @@ pub struct Search {
     pub gamma: f64,
     /// The search ends when the ratio falls below this.
     pub until: f64,
-    /// Which of the two parameters vary.
-    pub vary: [bool; 2],
-    /// The second parameter stays within.
-    pub limits: (f64, f64),
+    /// Each parameter stays within, or where it is.
+    pub ranges: [Option<(f64, f64)>; 2],
     /// Grids at most.
     pub rounds: usize,
 }
@@ -29,10 +27,10 @@ impl Search {
     /// The grid about `centre`, at most 3 x 3 points, each once, the centre first. Points are `base gamma^k` with whole or
     /// fractional `k`, so that later grids meet earlier points again up to rounding; callers that keep scores round them.
     pub fn grid(&self, centre: Point, gamma: f64) -> Vec<Point> {
-        let steps = |vary: bool| if vary { -REACH..=REACH } else { 0..=0 };
+        let steps = |range: Option<(f64, f64)>| if range.is_some() { -REACH..=REACH } else { 0..=0 };
         let mut points = vec![self.rounded(centre)];
-        for i in steps(self.vary[0]) {
-            for j in steps(self.vary[1]) {
+        for i in steps(self.ranges[0]) {
+            for j in steps(self.ranges[1]) {
                 let point = self.rounded([centre[0] * gamma.powi(i), centre[1] * gamma.powi(j)]);
                 if !points.contains(&point) {
                     points.push(point);
@@ -43,9 +41,9 @@ impl Search {
     }
 
     /// Seven significant digits, within the limits: what is written in tables and settings is what was tried.
-    fn rounded(&self, [a, b]: Point) -> Point {
+    fn rounded(&self, point: Point) -> Point {
         let digits = |v: f64| format!("{v:.6e}").parse().unwrap_or(v);
-        [digits(a), digits(b.clamp(self.limits.0, self.limits.1))]
+        std::array::from_fn(|i| digits(self.ranges[i].map_or(point[i], |(low, high)| point[i].clamp(low, high))))
     }
 
     /// Runs the search from `start`. `scores` gives the score of every point of a grid, higher is better, NaN for a point
@@ -88,8 +86,7 @@ mod tests {
     const SEARCH: Search = Search {
         gamma: 3.0,
         until: 1.05,
-        vary: [true, true],
-        limits: (1e-3, 0.12),
+        ranges: [Some((0.0, f64::MAX)), Some((1e-3, 0.12))],
         rounds: 60,
     };
 
@@ -122,7 +119,7 @@ mod tests {
     #[test]
     fn keeps_limits_and_what_does_not_vary() {
         let search = Search {
-            vary: [true, false],
+            ranges: [Some((0.0, 3.0)), None],
             ..SEARCH
         };
         let score = bump([2.0, 0.5]);

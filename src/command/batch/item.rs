@@ -93,6 +93,10 @@ impl Item {
         for (what, path) in named.chain(self.job.unnamed_files()) {
             files.insert(what.into(), blake3_file(&path)?.into());
         }
+        // One that an option names is among the files; this one may be named in the file of settings.
+        if let Some(path) = self.job.denoiser()? {
+            files.insert("denoiser".into(), blake3_file(&path)?.into());
+        }
         let model = match self.job.model()? {
             Some(path) if path.exists() => json!({ "file": blake3_file(&path)? }),
             name => json!({ "shipped": name }),

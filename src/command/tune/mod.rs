@@ -103,27 +103,24 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     }
     let mut candidates = candidates(args)?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
-    let mut scores = Scores::open(&scores_path, shard)?;
-    let interrupt = Interrupt::install()?;
-    let gpu = args.common.device.open(Some(&record_path))?;
     let first = candidates
         .first()
         .ok_or_else(|| Error::input(&args.manifest, "has no items"))?;
+    let names = first.strength.method.unwrap_or(Method::Model).searched();
+    let mut scores = Scores::open(&scores_path, shard, names)?;
+    let interrupt = Interrupt::install()?;
+    let gpu = args.common.device.open(Some(&record_path))?;
     let chosen = first.problem.choose(&gpu, &first.strength)?;
-    let limits = chosen
-        .model
-        .as_ref()
-        .map_or((1e-4, 1.0), |m| (m.sigma_range.0.max(1e-4), m.sigma_range.1));
+    let begun = chosen.point();
     let search = Search {
         gamma: args.gamma,
         until: args.until,
-        vary: [true, chosen.method == Method::Model],
-        limits,
+        ranges: chosen.ranges(),
         rounds: ROUNDS,
     };
     let begin = Instant::now();
     let mut computed = 0;
-    let (best, psnr) = search.run([chosen.lambda, chosen.sigma], |points| {
+    let (best, psnr) = search.run(begun, |points| {
         let count = candidates.len();
         let pairs = points
             .iter()
@@ -140,8 +137,8 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
             }
             let row = score(&gpu, candidate, &chosen, point)?;
             console.say(format!(
-                "{} lambda {:.4} sigma {:.5}: {:.3} dB, {} iterations",
-                row.id, point[0], point[1], row.psnr, row.iterations
+                "{} {} {:.4} {} {:.5}: {:.3} dB, {} iterations",
+                row.id, names[0], point[0], names[1], point[1], row.psnr, row.iterations
             ));
             scores.add(row)?;
             computed += 1;
@@ -157,15 +154,21 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     })?;
     if !psnr.is_finite() {
         return Err(Error::Diverged(
-            "no setting gave a finite image; start elsewhere with --lambda and --sigma".into(),
+            "no setting gave a finite image; start elsewhere with --lambda and --sigma, or --step and --strength"
+                .into(),
         ));
     }
     let found = Strength {
         method: Some(chosen.method),
         model: candidates[0].strength.model.clone(),
-        lambda: Some(best[0]),
-        sigma: Some(best[1]),
+        lambda: chosen.pnp.is_none().then_some(best[0]),
+        sigma: chosen.pnp.is_none().then_some(best[1]),
         noise: None,
+        denoiser: candidates[0].strength.denoiser.clone(),
+        algorithm: chosen.pnp.as_ref().map(|pnp| pnp.algorithm),
+        step: chosen.pnp.as_ref().map(|_| best[0]),
+        averaging: chosen.pnp.as_ref().map(|pnp| pnp.averaging),
+        strength: chosen.pnp.as_ref().map(|_| best[1]),
     };
     toml_file::write(&args.output, &found)?;
     let mut result = json!({
@@ -182,7 +185,7 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     let mut record = RunRecord::new(
         "tune",
         &gpu,
-        json!({ "gamma": args.gamma, "until": args.until, "start": [chosen.lambda, chosen.sigma],
+        json!({ "gamma": args.gamma, "until": args.until, "start": begun,
             "model_provenance": chosen.model.as_ref().map(|m| &m.provenance) }),
     );
     record.inputs = json!({ "manifest": named_hash(&args.manifest)? });
@@ -190,9 +193,11 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     record.results = result.clone();
     record.write(&record_path)?;
     console.say(format!(
-        "{}: lambda {:.5}, sigma {:.5}: {psnr:.3} dB on average; {computed} new scores",
+        "{}: {} {:.5}, {} {:.5}: {psnr:.3} dB on average; {computed} new scores",
         args.output.display(),
+        names[0],
         best[0],
+        names[1],
         best[1]
     ));
     console.result(&result)
@@ -217,13 +222,14 @@ fn candidates(args: &TuneArgs) -> Result<Vec<Candidate>> {
         candidates.push(candidate(&args.manifest, item)?);
     }
     let differ = |c: &&Candidate| {
-        c.strength.method != candidates[0].strength.method || c.strength.model != candidates[0].strength.model
+        let kind = |s: &Strength| (s.method, s.model.clone(), s.denoiser.clone(), s.algorithm, s.averaging);
+        kind(&c.strength) != kind(&candidates[0].strength)
     };
     if let Some(other) = candidates.iter().find(differ) {
         return Err(Error::input(
             &args.manifest,
             format!(
-                "item '{}' has another method or model than the first; give them after --",
+                "item '{}' has another method, model or denoiser than the first; give them after --",
                 other.item.id
             ),
         ));
@@ -239,7 +245,7 @@ fn candidate(manifest: &Path, item: Item) -> Result<Candidate> {
     let strength = command.common().strength()?;
     if matches!(strength.method, Some(Method::Fbp | Method::ZeroFilled)) {
         return Err(Error::Usage(
-            "this method has no strength to tune; use model or tv".into(),
+            "this method has no strength to tune; use model, pnp or tv".into(),
         ));
     }
     let problem = command.problem()?;
@@ -259,18 +265,12 @@ fn candidate(manifest: &Path, item: Item) -> Result<Candidate> {
 }
 
 /// Reconstructs at a point. A reconstruction that diverges scores NaN, for the search goes on elsewhere.
-fn score(gpu: &Gpu, candidate: &mut Candidate, chosen: &Chosen, [lambda, sigma]: Point) -> Result<Row> {
+fn score(gpu: &Gpu, candidate: &mut Candidate, chosen: &Chosen, point: Point) -> Result<Row> {
     let norm = match candidate.norm {
         Some(norm) => norm,
         None => *candidate.norm.insert(candidate.problem.operator.norm_squared(gpu)?),
     };
-    let here = Chosen {
-        method: chosen.method,
-        model: chosen.model.clone(),
-        lambda,
-        sigma,
-        noise: chosen.noise,
-    };
+    let here = chosen.at(point);
     let command = candidate.item.job.inverse();
     let solver = &command
         .ok_or_else(|| Error::Internal("no problem".into()))?
@@ -288,8 +288,7 @@ fn score(gpu: &Gpu, candidate: &mut Candidate, chosen: &Chosen, [lambda, sigma]:
     Ok(Row {
         key: candidate.key.clone(),
         id: candidate.item.id.clone(),
-        lambda,
-        sigma,
+        point,
         psnr,
         ssim,
         iterations,

@@ -10,15 +10,17 @@ use crate::io::input::read_bytes;
 use crate::solver::Point;
 use crate::{Error, Result};
 
-const HEADER: &str = "key,id,lambda,sigma,psnr,ssim,iterations,seconds";
+/// The columns; the third and fourth are what the search varies.
+fn header([first, second]: [&str; 2]) -> String {
+    format!("key,id,{first},{second},psnr,ssim,iterations,seconds")
+}
 
-/// One reconstruction. `key` hashes everything that decides the result but lambda, sigma and the device.
+/// One reconstruction. `key` hashes everything that decides the result but the point and the device.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub key: String,
     pub id: String,
-    pub lambda: f64,
-    pub sigma: f64,
+    pub point: Point,
     pub psnr: f64,
     pub ssim: f64,
     pub iterations: usize,
@@ -29,7 +31,7 @@ impl Row {
     fn line(&self) -> String {
         format!(
             "{},{},{:?},{:?},{:?},{:?},{},{:.3}\n",
-            self.key, self.id, self.lambda, self.sigma, self.psnr, self.ssim, self.iterations, self.seconds
+            self.key, self.id, self.point[0], self.point[1], self.psnr, self.ssim, self.iterations, self.seconds
         )
     }
 
@@ -38,8 +40,7 @@ impl Row {
         let row = Self {
             key: fields.next()?.into(),
             id: fields.next()?.into(),
-            lambda: fields.next()?.parse().ok()?,
-            sigma: fields.next()?.parse().ok()?,
+            point: [fields.next()?.parse().ok()?, fields.next()?.parse().ok()?],
             psnr: fields.next()?.parse().ok()?,
             ssim: fields.next()?.parse().ok()?,
             iterations: fields.next()?.parse().ok()?,
@@ -55,6 +56,7 @@ pub(super) struct Scores {
     path: PathBuf,
     file: File,
     others: Vec<PathBuf>,
+    header: String,
     known: HashMap<(String, [u64; 2]), f64>,
 }
 
@@ -68,7 +70,8 @@ impl Scores {
     ///
     /// # Errors
     /// [`Error::Input`] for a file that is no such table, [`Error::Output`].
-    pub fn open(path: &Path, shard: Shard) -> Result<Self> {
+    pub fn open(path: &Path, shard: Shard, names: [&str; 2]) -> Result<Self> {
+        let header = header(names);
         let whole = shard == Shard::WHOLE;
         let own = if whole {
             path.to_path_buf()
@@ -82,7 +85,7 @@ impl Scores {
         let failed = |e: std::io::Error| Error::output(&own, format!("{e}; check the path and the disk"));
         let mut known = HashMap::new();
         let size = std::fs::metadata(&own).map(|m| m.len()).unwrap_or(0);
-        let kept = if size > 0 { read(&own, &mut known)? } else { 0 };
+        let kept = if size > 0 { read(&own, &header, &mut known)? } else { 0 };
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -90,12 +93,13 @@ impl Scores {
             .map_err(failed)?;
         file.set_len(kept as u64).map_err(failed)?;
         if kept == 0 {
-            writeln!(file, "{HEADER}").map_err(failed)?;
+            writeln!(file, "{header}").map_err(failed)?;
         }
         Ok(Self {
             path: own,
             file,
             others,
+            header,
             known,
         })
     }
@@ -130,18 +134,18 @@ impl Scores {
     /// [`Error::Input`].
     pub fn read_others(&mut self) -> Result<()> {
         for path in self.others.iter().filter(|path| path.exists()) {
-            read(path, &mut self.known)?;
+            read(path, &self.header, &mut self.known)?;
         }
         Ok(())
     }
 }
 
 fn remember(known: &mut HashMap<(String, [u64; 2]), f64>, row: Row) {
-    known.insert((row.key, [row.lambda, row.sigma].map(f64::to_bits)), row.psnr);
+    known.insert((row.key, row.point.map(f64::to_bits)), row.psnr);
 }
 
 /// Reads a table up to its last whole line, and returns how many bytes that is.
-fn read(path: &Path, known: &mut HashMap<(String, [u64; 2]), f64>) -> Result<usize> {
+fn read(path: &Path, header: &str, known: &mut HashMap<(String, [u64; 2]), f64>) -> Result<usize> {
     let bytes = read_bytes(path)?;
     let kept = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let refuse = |line: usize| {
@@ -151,12 +155,12 @@ fn read(path: &Path, known: &mut HashMap<(String, [u64; 2]), f64>) -> Result<usi
         )
     };
     let text = std::str::from_utf8(&bytes[..kept]).map_err(|_| refuse(1))?;
-    if kept == 0 && !HEADER.as_bytes().starts_with(&bytes) {
+    if kept == 0 && !header.as_bytes().starts_with(&bytes) {
         return Err(refuse(1));
     }
     for (n, line) in text.lines().enumerate() {
         match (n, line) {
-            (0, HEADER) => {}
+            (0, first) if first == header => {}
             (0, _) => return Err(refuse(1)),
             _ => remember(known, Row::parse(line).ok_or_else(|| refuse(n + 1))?),
         }

@@ -102,7 +102,7 @@ pub struct PnpConstants {
 
 /// A network is taken for nonexpansive if its bound exceeds 1 by no more than this: the bounds are computed from f32 weights, and the
 /// device rounds what it computes by as much.
-const ROUNDING: f64 = 1e-5;
+const ROUNDING: f64 = 1e-6;
 
 /// The constant of the composition of an `a`-averaged and a `b`-averaged map, `a` and `b` in [0, 1): `(a + b - 2 a b) / (1 - a b)`.
 pub fn composed(a: f64, b: f64) -> f64 {
@@ -126,7 +126,10 @@ impl PnpSettings {
         if !(positive(self.strength) && (self.strength as f32).is_normal()) {
             return fail(format!("the strength {} must be above 0 and finite", self.strength));
         }
-        if let Some((low, high)) = self.limits.filter(|(low, high)| !(low <= high)) {
+        if let Some((low, high)) = self
+            .limits
+            .filter(|(low, high)| low.is_nan() || high.is_nan() || low > high)
+        {
             return fail(format!(
                 "no pixel lies in the box {low},{high}; give the lower end first"
             ));

@@ -1,0 +1,222 @@
+//! `--method pnp`: plug-and-play with a denoiser from a file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::options::{SolverArgs, parse_positive};
+use super::problem::{Problem, Solution, Strength};
+use crate::gpu::{Buffer, Gpu, Recorder};
+use crate::layered::{Architecture, Layered, LayeredRunner};
+use crate::operator::{LinearOperator, OperatorNorm};
+use crate::solver::{Algorithm, Nonexpansive, PlugAndPlay, PnpOutcome, PnpSettings, Stop};
+use crate::{Error, Result};
+
+/// Options of `--method pnp`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PnpArgs {
+    /// Denoiser of --method pnp, which this implies: a model of `train denoiser`
+    #[arg(long, value_name = "FILE")]
+    pub denoiser: Option<PathBuf>,
+    /// Iteration of --method pnp [default: fbs]
+    #[arg(long, value_enum)]
+    pub algorithm: Option<Algorithm>,
+    /// Step of --method pnp in units of 1/|H|^2, below 2 for fbs: the longer, the more the measurement counts [default: 1]
+    #[arg(long, value_name = "G", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub step: Option<f64>,
+    /// Averaging A of the denoiser (1 - A) x + A N(x), below 1, for admm at most 0.5 [default: that of the model, or 0.5
+    /// where the iteration does not allow it]
+    #[arg(long, value_name = "A", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub averaging: Option<f64>,
+    /// Strength S of the denoiser S N(x / S) [default: from the noise of the measurement, the step and the level that it was trained for]
+    #[arg(long, value_name = "S", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub strength: Option<f64>,
+}
+
+impl PnpArgs {
+    /// The first option that was given.
+    pub(super) fn first(&self) -> Option<&'static str> {
+        let given = [
+            ("--denoiser", self.denoiser.is_some()),
+            ("--algorithm", self.algorithm.is_some()),
+            ("--step", self.step.is_some()),
+            ("--averaging", self.averaging.is_some()),
+            ("--strength", self.strength.is_some()),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+}
+
+/// Plug-and-play with nothing left open.
+#[derive(Clone, Debug)]
+pub struct ChosenPnp {
+    /// The denoiser.
+    pub denoiser: Arc<Layered>,
+    /// The iteration.
+    pub algorithm: Algorithm,
+    /// `gamma |H|^2`.
+    pub step: f64,
+    /// `a`.
+    pub averaging: f64,
+    /// `s`.
+    pub strength: f64,
+    /// `|H|^2`.
+    pub norm: OperatorNorm,
+}
+
+impl Nonexpansive for LayeredRunner {
+    fn record(&self, recorder: &mut Recorder<'_>) {
+        self.record(recorder);
+    }
+
+    fn input(&self) -> &Buffer {
+        self.input()
+    }
+
+    fn output(&self) -> &Buffer {
+        self.output()
+    }
+
+    fn lipschitz(&self) -> f64 {
+        self.lipschitz()
+    }
+}
+
+impl ChosenPnp {
+    /// Fills in what `strength` leaves open. If `D` at the level at which it was trained is the proximal operator of that variance
+    /// times minus the logarithm of the images' density, the most probable image under noise of standard deviation `n` is a fixed
+    /// point for a denoiser of the level `sqrt(gamma) n`: by default `s = sqrt(gamma) n / level`. `noise` is asked for `n` if it counts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without a denoiser, [`Error::Input`] for a file that holds none; what `noise` returns; device errors.
+    pub(super) fn new(
+        gpu: &Gpu,
+        operator: &dyn LinearOperator,
+        strength: &Strength,
+        noise: impl FnOnce() -> Result<f64>,
+    ) -> Result<Self> {
+        let Some(path) = &strength.denoiser else {
+            return Err(Error::Usage(
+                "--method pnp wants a denoiser: name a model of `train denoiser` with --denoiser".into(),
+            ));
+        };
+        let denoiser = Layered::read(path)?;
+        let Architecture::Denoiser { averaging } = denoiser.architecture else {
+            return Err(Error::input(
+                path,
+                "is no denoiser but a network that reconstructs by itself; name a model of `train denoiser`",
+            ));
+        };
+        let algorithm = strength.algorithm.unwrap_or_default();
+        let allowed = match algorithm {
+            Algorithm::Fbs => averaging < 1.0,
+            Algorithm::Admm => averaging <= 0.5,
+        };
+        let step = strength.step.unwrap_or(1.0);
+        let norm = operator.norm_squared(gpu)?;
+        let matched = |noise: f64| (step / norm.squared).sqrt() * noise / denoiser.sigma;
+        Ok(Self {
+            algorithm,
+            step,
+            averaging: strength.averaging.unwrap_or(if allowed { averaging } else { 0.5 }),
+            strength: strength.strength.map_or_else(|| noise().map(matched), Ok)?,
+            norm,
+            denoiser: Arc::new(denoiser),
+        })
+    }
+
+    fn settings(&self, solver: &SolverArgs, limits: (f32, f32)) -> PnpSettings {
+        PnpSettings {
+            algorithm: self.algorithm,
+            step: self.step,
+            averaging: self.averaging,
+            strength: self.strength,
+            tolerance: solver.tol,
+            max_iterations: solver.max_iter,
+            limits: Some(limits),
+        }
+    }
+
+    /// Solves `problem` for all planes, each from its `start`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] before the first iteration where convergence does not follow from the constants; solver and device errors.
+    pub(super) fn solve(
+        &self,
+        gpu: &Gpu,
+        problem: &Problem,
+        (solver, limits): (&SolverArgs, (f32, f32)),
+        norm: Option<OperatorNorm>,
+        start: impl Fn(&Vec<f32>) -> Result<Vec<f32>>,
+        mut progress: impl FnMut(usize, f64),
+    ) -> Result<Solution> {
+        let operator = problem.operator.as_ref();
+        let norm = norm.unwrap_or(self.norm);
+        let settings = self.settings(solver, limits);
+        // Before the network is made ready for the device.
+        settings.constants(norm, self.denoiser.lipschitz())?;
+        let network = LayeredRunner::new(gpu, &self.denoiser, 1, operator.domain())?;
+        let solver = PlugAndPlay::new(gpu, operator, norm, network, settings)?;
+        let mut outcomes = Vec::new();
+        for y in &problem.measured {
+            outcomes.push(solver.run(y, &start(y)?, &mut progress)?);
+        }
+        let slowest = outcomes.iter().max_by_key(|o| o.iterations);
+        let constants = serde_json::to_value(solver.constants()).map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(Solution {
+            energy: None,
+            iterations: slowest.map_or(0, |o| o.iterations),
+            stop: if outcomes.iter().all(|o| o.stop == Stop::Converged) {
+                Stop::Converged
+            } else {
+                Stop::MaxIterations
+            },
+            residuals: slowest.map(residuals),
+            constants: Some(constants),
+            planes: outcomes.into_iter().flat_map(|o| o.image).collect(),
+        })
+    }
+
+    /// What a record says about it.
+    pub(super) fn told(&self) -> Value {
+        json!({
+            "algorithm": self.algorithm,
+            "step": self.step,
+            "averaging": self.averaging,
+            "strength": self.strength,
+            "denoiser": self.denoiser.name,
+        })
+    }
+}
+
+/// Fixed-point residuals `|T x - x| / |x|` of some iterations, counted from 1: all of the first eight, then ever fewer, and the last.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Residual {
+    /// The iteration.
+    pub iteration: usize,
+    /// Its residual.
+    pub residual: f64,
+}
+
+/// Ratio of neighbouring iterations of which residuals are told.
+const SPACING: f64 = 1.15;
+
+fn residuals(outcome: &PnpOutcome) -> Vec<Residual> {
+    let last = outcome.history.len();
+    let mut told: Vec<Residual> = Vec::new();
+    for (n, [moved, size]) in outcome.history.iter().enumerate() {
+        let iteration = n + 1;
+        let due = told
+            .last()
+            .map_or(1.0, |r| (r.iteration as f64 * SPACING).max(r.iteration as f64 + 1.0));
+        if iteration as f64 >= due || iteration == last {
+            // As on the device, where an image may be all zero.
+            let residual = f64::from(*moved) / f64::from(*size).max(1e-15);
+            told.push(Residual { iteration, residual });
+        }
+    }
+    told
+}
