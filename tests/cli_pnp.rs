@@ -159,7 +159,7 @@ fn pixels_are_reconstructed_too_and_colours_one_by_one() {
     assert_eq!(told["pnp"]["averaging"], 0.5);
     // For a whole measurement, |H| = 1, and a step of 1, the strength is the noise over the level of the model.
     let level = shrinkage(0.02).sigma;
-    let (same, told) = psnr(&format!("--noise {}", 2.0 * level));
+    let (same, told) = psnr(&format!("--step 1 --noise {}", 2.0 * level));
     assert!((number(&told["pnp"]["strength"]) - 2.0).abs() < 1e-3 && same != strong);
 }
 
@@ -175,19 +175,20 @@ fn tuning_and_batches_know_it() {
         ))
         .success("tune")
         .json();
-    let (step, strength) = (
-        number(&tuned["settings"]["step"]),
+    let (averaging, strength) = (
+        number(&tuned["settings"]["averaging"]),
         number(&tuned["settings"]["strength"]),
     );
-    assert!(step < 2.0 && strength > 0.0);
+    assert!(averaging < 1.0 && strength > 0.0);
+    assert_eq!(tuned["settings"]["step"], 1.9);
     assert_eq!(tuned["settings"]["method"], "pnp");
     let table = std::fs::read_to_string(place.path("best.scores.csv")).unwrap();
-    assert!(table.starts_with("key,id,step,strength,psnr,"), "{table}");
+    assert!(table.starts_with("key,id,averaging,strength,psnr,"), "{table}");
     let told = run(&place, "ct s.npy --settings best.toml --tol 1e-3 --max-iter 60");
     assert!((number(&told["psnr"]) - number(&tuned["psnr"])).abs() < 1e-9);
     assert_eq!(
-        (number(&told["pnp"]["step"]), number(&told["pnp"]["strength"])),
-        (step, strength)
+        (number(&told["pnp"]["averaging"]), number(&told["pnp"]["strength"])),
+        (averaging, strength)
     );
 
     let batch = "batch --manifest m.jsonl --out-template {id}.npy --json -q -- ct --settings best.toml --tol 1e-3 --max-iter 60";

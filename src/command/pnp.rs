@@ -12,7 +12,7 @@ use super::problem::{Problem, Solution, Strength};
 use crate::gpu::{Buffer, Gpu, Recorder};
 use crate::layered::{Architecture, Layered, LayeredRunner};
 use crate::operator::{LinearOperator, OperatorNorm};
-use crate::solver::{Algorithm, Nonexpansive, PlugAndPlay, PnpOutcome, PnpSettings, Stop};
+use crate::solver::{Algorithm, Nonexpansive, PlugAndPlay, PnpOutcome, PnpSettings, Point, Stop};
 use crate::{Error, Result};
 
 /// Options of `--method pnp`.
@@ -24,7 +24,7 @@ pub struct PnpArgs {
     /// Iteration of --method pnp [default: fbs]
     #[arg(long, value_enum)]
     pub algorithm: Option<Algorithm>,
-    /// Step of --method pnp in units of 1/|H|^2, below 2 for fbs: the longer, the more the measurement counts [default: 1]
+    /// Step of --method pnp in units of 1/|H|^2, for fbs below 2: the longer, the more the measurement counts [default: 1.9, for admm 10]
     #[arg(long, value_name = "G", value_parser = parse_positive, allow_hyphen_values = true)]
     pub step: Option<f64>,
     /// Averaging A of the denoiser (1 - A) x + A N(x), below 1, for admm at most 0.5 [default: that of the model, or 0.5
@@ -115,7 +115,10 @@ impl ChosenPnp {
             Algorithm::Fbs => averaging < 1.0,
             Algorithm::Admm => averaging <= 0.5,
         };
-        let step = strength.step.unwrap_or(1.0);
+        let step = strength.step.unwrap_or(match algorithm {
+            Algorithm::Fbs => 1.9,
+            Algorithm::Admm => 10.0,
+        });
         let norm = operator.norm_squared(gpu)?;
         let matched = |noise: f64| (step / norm.squared).sqrt() * noise / denoiser.sigma;
         Ok(Self {
@@ -126,6 +129,32 @@ impl ChosenPnp {
             norm,
             denoiser: Arc::new(denoiser),
         })
+    }
+
+    /// What a search varies: see [`Strength::searched`].
+    pub(super) fn point(&self) -> Point {
+        match self.algorithm {
+            Algorithm::Fbs => [self.averaging, self.strength],
+            Algorithm::Admm => [self.step, self.strength],
+        }
+    }
+
+    /// Within what: where the iteration converges, and inner iterations of ADMM stay few.
+    pub(super) fn ranges(&self) -> [(f64, f64); 2] {
+        let first = match self.algorithm {
+            Algorithm::Fbs => (1e-3, 0.99),
+            Algorithm::Admm => (1e-2, 100.0),
+        };
+        [first, (1e-3, 1e3)]
+    }
+
+    /// Goes to another point.
+    pub(super) fn move_to(&mut self, [first, second]: Point) {
+        match self.algorithm {
+            Algorithm::Fbs => self.averaging = first,
+            Algorithm::Admm => self.step = first,
+        }
+        self.strength = second;
     }
 
     fn settings(&self, solver: &SolverArgs, limits: (f32, f32)) -> PnpSettings {

@@ -32,16 +32,6 @@ pub enum Method {
     ZeroFilled,
 }
 
-impl Method {
-    /// The names of the two numbers that a search varies.
-    pub fn searched(self) -> [&'static str; 2] {
-        match self {
-            Self::Pnp => ["step", "strength"],
-            _ => ["lambda", "sigma"],
-        }
-    }
-}
-
 /// What `reconstruct` solves: everything but the strength of the regularizer and the solver's settings.
 pub struct Problem {
     /// The command.
@@ -115,6 +105,18 @@ pub struct Strength {
     pub strength: Option<f64>,
 }
 
+impl Strength {
+    /// The names of the two numbers that a search varies. Of forward-backward these are the denoiser's: how much the data count
+    /// beside it is the ratio of averaging and step, and the step is limited. ADMM takes any step.
+    pub fn searched(&self) -> [&'static str; 2] {
+        match (self.method, self.algorithm.unwrap_or_default()) {
+            (Some(Method::Pnp), Algorithm::Fbs) => ["averaging", "strength"],
+            (Some(Method::Pnp), Algorithm::Admm) => ["step", "strength"],
+            _ => ["lambda", "sigma"],
+        }
+    }
+}
+
 /// A [`Strength`] with nothing left open.
 #[derive(Clone, Debug)]
 pub struct Chosen {
@@ -133,10 +135,10 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// What a search varies: see [`Method::searched`].
+    /// What a search varies: see [`Strength::searched`].
     pub fn point(&self) -> Point {
         match &self.pnp {
-            Some(pnp) => [pnp.step, pnp.strength],
+            Some(pnp) => pnp.point(),
             None => [self.lambda, self.sigma],
         }
     }
@@ -144,11 +146,7 @@ impl Chosen {
     /// Which of the two may vary, and within what.
     pub fn ranges(&self) -> [Option<(f64, f64)>; 2] {
         match (&self.pnp, &self.model) {
-            // Forward-backward converges below 2; ADMM's inner iterations grow with the step.
-            (Some(pnp), _) => {
-                let most = if pnp.algorithm == Algorithm::Fbs { 1.99 } else { 100.0 };
-                [Some((1e-3, most)), Some((1e-3, 1e3))]
-            }
+            (Some(pnp), _) => pnp.ranges().map(Some),
             (None, Some(model)) => [
                 Some((0.0, f64::MAX)),
                 Some((model.sigma_range.0.max(1e-4), model.sigma_range.1)),
@@ -162,7 +160,7 @@ impl Chosen {
     pub fn at(&self, [first, second]: Point) -> Self {
         let mut there = self.clone();
         match &mut there.pnp {
-            Some(pnp) => (pnp.step, pnp.strength) = (first, second),
+            Some(pnp) => pnp.move_to([first, second]),
             None => (there.lambda, there.sigma) = (first, second),
         }
         there

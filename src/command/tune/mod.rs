@@ -36,7 +36,7 @@ pub struct TuneArgs {
     /// Table of all scores, which is added to: what it has is not computed again [default: OUTPUT with .scores.csv]
     #[arg(long, value_name = "FILE.csv")]
     pub scores: Option<PathBuf>,
-    /// First ratio of neighbouring values of lambda and sigma
+    /// First ratio of neighbouring values of lambda and sigma; of plug-and-play averaging and strength, with ADMM step and strength
     #[arg(long, value_name = "G", default_value = "3", value_parser = parse_ratio)]
     pub gamma: f64,
     /// End when the ratio falls below this
@@ -106,7 +106,7 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     let first = candidates
         .first()
         .ok_or_else(|| Error::input(&args.manifest, "has no items"))?;
-    let names = first.strength.method.unwrap_or(Method::Model).searched();
+    let names = first.strength.searched();
     let mut scores = Scores::open(&scores_path, shard, names)?;
     let interrupt = Interrupt::install()?;
     let gpu = args.common.device.open(Some(&record_path))?;
@@ -154,10 +154,11 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
     })?;
     if !psnr.is_finite() {
         return Err(Error::Diverged(
-            "no setting gave a finite image; start elsewhere with --lambda and --sigma, or --step and --strength"
+            "no setting gave a finite image; start elsewhere with --lambda and --sigma, or --step, --averaging and --strength"
                 .into(),
         ));
     }
+    let there = chosen.at(best).pnp;
     let found = Strength {
         method: Some(chosen.method),
         model: candidates[0].strength.model.clone(),
@@ -165,10 +166,10 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
         sigma: chosen.pnp.is_none().then_some(best[1]),
         noise: None,
         denoiser: candidates[0].strength.denoiser.clone(),
-        algorithm: chosen.pnp.as_ref().map(|pnp| pnp.algorithm),
-        step: chosen.pnp.as_ref().map(|_| best[0]),
-        averaging: chosen.pnp.as_ref().map(|pnp| pnp.averaging),
-        strength: chosen.pnp.as_ref().map(|_| best[1]),
+        algorithm: there.as_ref().map(|pnp| pnp.algorithm),
+        step: there.as_ref().map(|pnp| pnp.step),
+        averaging: there.as_ref().map(|pnp| pnp.averaging),
+        strength: there.as_ref().map(|pnp| pnp.strength),
     };
     toml_file::write(&args.output, &found)?;
     let mut result = json!({
