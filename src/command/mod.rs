@@ -1,5 +1,6 @@
 //! The commands of the two binaries: each takes parsed arguments, does the work and returns what is to be printed.
 
+mod any_model;
 mod batch;
 mod console;
 mod ct;

@@ -10,7 +10,8 @@ use crate::filters::ConvLayer;
 use crate::model::container::{self, Container, SCHEMA, Tensors};
 use crate::{Error, Result};
 
-const ARCHITECTURE: &str = "layered";
+/// What model files of networks call themselves.
+pub(crate) const ARCHITECTURE: &str = "layered";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

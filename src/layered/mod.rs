@@ -14,7 +14,8 @@
 mod adapt;
 mod backward;
 mod config;
-mod file;
+mod denoise;
+pub(crate) mod file;
 mod model;
 mod parts;
 mod runner;
@@ -26,6 +27,7 @@ mod training;
 pub mod unit_norm;
 
 pub use config::{ActivationKind, Held, Kind, LayeredConfig, LayeredSettings, Rates};
+pub use denoise::LayeredDenoiser;
 pub use model::{Architecture, Layered};
 pub use parts::Parts;
 pub use runner::LayeredRunner;

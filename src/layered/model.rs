@@ -180,6 +180,48 @@ impl Layered {
         }
     }
 
+    /// `a` in `D = (1 - a) Id + a N`; 1 for an unrolled network.
+    pub fn averaging(&self) -> f64 {
+        match self.architecture {
+            Architecture::Denoiser { averaging } => averaging,
+            Architecture::Unrolled { .. } => 1.0,
+        }
+    }
+
+    /// Steps of an unrolled network; 1 for a denoiser.
+    pub fn iterations(&self) -> usize {
+        match self.architecture {
+            Architecture::Denoiser { .. } => 1,
+            Architecture::Unrolled { steps, .. } => steps,
+        }
+    }
+
+    /// What the network is to undo: of clean images and the same with noise, (image, row, column), `H c + noise`. On the host, as
+    /// all data are made.
+    ///
+    /// # Errors
+    /// As [`Self::blur`].
+    pub fn measured(&self, clean: &[f32], noisy: &[f32], [height, width]: [usize; 2]) -> Result<Vec<f32>> {
+        let Some(blur) = self.blur()? else {
+            return Ok(noisy.to_vec());
+        };
+        let (radius, pixels) = (blur.radius(), height * width);
+        let mut measured = noisy.to_vec();
+        for (own, clean) in measured.chunks_exact_mut(pixels).zip(clean.chunks_exact(pixels)) {
+            for (row, col) in (0..pixels).map(|n| (n / width, n % width)) {
+                let mut sum = 0.0;
+                for (ky, kx) in (0..blur.size * blur.size).map(|n| (n / blur.size, n % blur.size)) {
+                    let (y, x) = (row + ky, col + kx);
+                    if (radius..height + radius).contains(&y) && (radius..width + radius).contains(&x) {
+                        sum += blur.weight(0, 0, ky, kx) * clean[(y - radius) * width + x - radius];
+                    }
+                }
+                own[row * width + col] += sum - clean[row * width + col];
+            }
+        }
+        Ok(measured)
+    }
+
     /// The constants that its stability rests on.
     pub fn certificate(&self) -> Value {
         let mut certificate = json!({

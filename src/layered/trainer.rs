@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::config::{Kind, LayeredConfig};
-use super::model::{Architecture, Layered};
+use super::denoise::LayeredDenoiser;
+use super::model::Layered;
 use super::parts::Parts;
-use super::runner::LayeredRunner;
 use super::state::LayeredState;
 use super::training::LossGradient;
-use crate::filters::{ConvLayer, norm};
+use crate::filters::norm;
 use crate::gpu::{Buffer, Gpu};
 use crate::io::noise;
 use crate::report::layered_report;
@@ -133,7 +133,7 @@ impl<'g> LayeredTrainer<'g> {
     pub(super) fn loss(&self, patches: &Batch, keep: bool) -> Result<Option<(f64, f64)>> {
         let averaging = self.averaging();
         let patch = self.config.data.patch;
-        let measured = self.measured(&patches.clean, &patches.noisy, [patch, patch])?;
+        let measured = self.template.measured(&patches.clean, &patches.noisy, [patch, patch])?;
         // D = (1 - a) y + a N(y) is at c where N(y) is at this.
         let target = |(c, y): (&f32, &f32)| {
             let target = (f64::from(*c) - (1.0 - averaging) * f64::from(*y)) / averaging;
@@ -154,20 +154,6 @@ impl<'g> LayeredTrainer<'g> {
             Kind::Denoiser => self.config.network.averaging,
             Kind::Unrolled => 1.0,
         }
-    }
-
-    /// `H c + noise` of clean images and the same with noise, (image, row, column).
-    fn measured(&self, clean: &[f32], noisy: &[f32], [height, width]: [usize; 2]) -> Result<Vec<f32>> {
-        let Some(blur) = self.template.blur()? else {
-            return Ok(noisy.to_vec());
-        };
-        let pixels = height * width;
-        let mut measured = Vec::with_capacity(noisy.len());
-        for (clean, noisy) in clean.chunks_exact(pixels).zip(noisy.chunks_exact(pixels)) {
-            let blurred = correlate(&blur, clean, [height, width]);
-            measured.extend((0..pixels).map(|n| blurred[n] + noisy[n] - clean[n]));
-        }
-        Ok(measured)
     }
 
     /// Reads the whole state back.
@@ -252,23 +238,6 @@ impl<'g> LayeredTrainer<'g> {
     }
 }
 
-/// A correlation with zeros outside the image, on the host: data for training are made there.
-fn correlate(layer: &ConvLayer, image: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
-    let radius = layer.radius();
-    let mut out = vec![0.0; image.len()];
-    for (row, col) in (0..height * width).map(|n| (n / width, n % width)) {
-        let mut sum = 0.0;
-        for (ky, kx) in (0..layer.size * layer.size).map(|n| (n / layer.size, n % layer.size)) {
-            let (y, x) = (row + ky, col + kx);
-            if (radius..height + radius).contains(&y) && (radius..width + radius).contains(&x) {
-                sum += layer.weight(0, 0, ky, kx) * image[(y - radius) * width + x - radius];
-            }
-        }
-        out[row * width + col] = sum;
-    }
-    out
-}
-
 impl<'g> Training<'g> for LayeredTrainer<'g> {
     type Config = LayeredConfig;
     type Source = Corpus;
@@ -332,7 +301,6 @@ impl<'g> Training<'g> for LayeredTrainer<'g> {
 
     fn validate(&self, data: &Corpus) -> Result<Vec<LevelScore>> {
         let (model, sigma) = (self.model()?, self.config.sigma());
-        let averaging = self.averaging() as f32;
         let mut total = 0.0;
         for (index, (_, plane)) in data.validation().iter().enumerate() {
             let size = [plane.height, plane.width];
@@ -343,23 +311,14 @@ impl<'g> Training<'g> for LayeredTrainer<'g> {
                 .zip(noise)
                 .map(|(c, n)| c + sigma as f32 * n)
                 .collect();
-            let measured = self.measured(&plane.values, &noisy, size)?;
-            let out = LayeredRunner::new(self.gpu, &model, 1, size)?.run(self.gpu, &measured)?;
-            let mixed: Vec<f32> = measured
-                .iter()
-                .zip(&out)
-                .map(|(y, n)| (1.0 - averaging) * y + averaging * n)
-                .collect();
-            total += psnr(&mixed, &plane.values)?;
+            let measured = model.measured(&plane.values, &noisy, size)?;
+            let out = LayeredDenoiser::new(self.gpu, &model, size)?.run(self.gpu, &measured, sigma)?;
+            total += psnr(&out, &plane.values)?;
         }
-        let iterations = match self.template.architecture {
-            Architecture::Denoiser { .. } => 1,
-            Architecture::Unrolled { steps, .. } => steps,
-        };
         Ok(vec![LevelScore {
             sigma,
             psnr: total / data.validation().len() as f64,
-            iterations: iterations as f64,
+            iterations: model.iterations() as f64,
         }])
     }
 

@@ -180,7 +180,7 @@ pub struct Optimiser {
 #[derive(Debug)]
 enum GroupStep {
     Free(Adam),
-    Values(ValuesStep),
+    Values(Box<ValuesStep>),
 }
 
 impl GroupStep {
@@ -221,7 +221,7 @@ impl Optimiser {
                     parameters,
                     group.gradient,
                 )?),
-                Moves::Slopes { bank, bounds, odd } => GroupStep::Values(ValuesStep::new(
+                Moves::Slopes { bank, bounds, odd } => GroupStep::Values(Box::new(ValuesStep::new(
                     gpu,
                     bank,
                     group.gradient,
@@ -229,7 +229,7 @@ impl Optimiser {
                     odd,
                     group.rate,
                     rule,
-                )?),
+                )?)),
             })
         };
         let steps: Vec<GroupStep> = groups.iter().map(step).collect::<Result<_>>()?;
