@@ -8,6 +8,7 @@ pub mod models;
 pub mod network;
 pub mod operators;
 pub mod parameters;
+pub mod pnp;
 pub mod pointwise;
 pub mod problem;
 pub mod responses;
