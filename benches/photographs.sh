@@ -28,10 +28,10 @@ awk 'BEGIN { for (i = -4; i <= 4; i++) { for (j = -4; j <= 4; j++) printf "%d ",
 { printf 'P2\n9 9\n255\n'; cat "$out/k.txt"; } > "$out/k.pgm"
 truth=$photo
 "$run" simulate deblur "$photo" --kernel "$out/k.pgm" -o "$out/b.npy" --noise 0.01 -q
-row "deblur 9x9 noise 0.01" - "0.0005 0.002 0.008" deblur "$out/b.npy" --kernel "$out/k.pgm" --sigma 0.01
+row "deblur 9x9 noise 0.01" - "0.0005 0.002 0.008" deblur "$out/b.npy" --kernel "$out/k.pgm" --noise 0.01
 for factor in 2 4; do
     "$run" simulate upscale "$photo" --factor $factor -o "$out/u.npy" --noise 0.01 -q
-    row "upscale x$factor noise 0.01" - "0.0005 0.002 0.008" upscale "$out/u.npy" --factor $factor --sigma 0.01
+    row "upscale x$factor noise 0.01" - "0.0005 0.002 0.008" upscale "$out/u.npy" --factor $factor --noise 0.01
 done
 "$run" simulate inpaint "$photo" --keep 0.5 -o "$out/i.npy" --noise 0.02 -q
 row "inpaint half noise 0.02" - "0.005 0.015 0.045" inpaint "$out/i.npy" --mask "$out/i.mask.npy" --sigma 0.02

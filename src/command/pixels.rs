@@ -102,12 +102,17 @@ impl BlurArgs {
     }
 }
 
+/// Noise of an image that was sharpened, in units of the noise of the measurement: what made the shipped model best in deblurring and
+/// up-scaling a photograph, of 1 to 11 tried.
+const SHARPENED: f64 = 8.0;
+
 /// The problem of images measured as images.
 fn problem(
     name: &'static str,
     measured: &Image,
     operator: Box<dyn LinearOperator>,
     direct: Box<Direct>,
+    gain: f64,
     files: Vec<(&'static str, PathBuf)>,
     parameters: serde_json::Value,
 ) -> Problem {
@@ -117,7 +122,7 @@ fn problem(
         measured: (0..measured.channels).map(|c| measured.plane(c).to_vec()).collect(),
         direct,
         direct_method: None,
-        gain: Gain::Unit,
+        gain: Gain::Pixels(gain),
         noise: None,
         limits: (0.0, 1.0),
         format: measured.format,
@@ -149,6 +154,7 @@ impl Inverse for InpaintArgs {
             &measured,
             Box::new(operator),
             Box::new(direct),
+            1.0,
             files,
             json!({}),
         ))
@@ -171,6 +177,7 @@ impl Inverse for DeblurArgs {
             &measured,
             Box::new(operator),
             Box::new(direct),
+            SHARPENED,
             files,
             parameters,
         ))
@@ -206,6 +213,7 @@ impl Inverse for UpscaleArgs {
             &measured,
             Box::new(operator),
             Box::new(direct),
+            SHARPENED,
             Vec::new(),
             parameters,
         ))

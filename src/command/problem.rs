@@ -66,8 +66,8 @@ pub type Direct = dyn Fn(&Gpu, &[f32]) -> Result<Vec<f32>>;
 /// Noise of the direct inversion per unit of noise in the measurement.
 #[derive(Clone, Copy, Debug)]
 pub enum Gain {
-    /// Measurements are pixels.
-    Unit,
+    /// Measurements are pixels, whose noise is amplified by this factor where the operator is undone.
+    Pixels(f64),
     /// Found by inverting white noise, times this factor.
     OfDirect(f64),
     /// Of no account beside what was not measured.
@@ -224,7 +224,7 @@ impl Problem {
     }
 
     fn choose_pnp(&self, gpu: &Gpu, strength: &Strength, given: Option<f64>) -> Result<Chosen> {
-        if strength.sigma.is_some() && !matches!(self.gain, Gain::Unit) {
+        if strength.sigma.is_some() && !matches!(self.gain, Gain::Pixels(_)) {
             return Err(Error::Usage(
                 "--sigma has no part in --method pnp; use --noise, or --step and --strength".into(),
             ));
@@ -251,7 +251,7 @@ impl Problem {
     /// The noise of the measurement as it was given, or estimated.
     fn noise(&self, strength: &Strength) -> Option<f64> {
         strength.noise.or(match self.gain {
-            Gain::Unit => strength.sigma,
+            Gain::Pixels(_) => strength.sigma,
             Gain::OfDirect(_) | Gain::Missing { .. } => self.noise,
         })
     }
@@ -275,7 +275,7 @@ impl Problem {
     /// The noise level for which a model runs by default.
     fn level(&self, gpu: &Gpu, noise: f64) -> Result<f64> {
         match self.gain {
-            Gain::Unit => Ok(noise),
+            Gain::Pixels(factor) => Ok(factor * noise),
             Gain::Missing { level, .. } => Ok(level),
             Gain::OfDirect(factor) => {
                 let [rows, cols] = self.operator.range();
