@@ -40,6 +40,7 @@ pub use hypergradient::{
 pub use optimiser::{Entry, GROUPS, GroupParams, Optimiser, OptimiserSettings, StepResult, ValuesParams};
 pub use passes::{GradientPass, HessianPass};
 pub use ridge::{BatchShape, CentreParams, ScalingParams, TrainableRidge};
+pub(crate) use run::first_difference;
 pub use run::{Ending, Run, RunFiles, Watch, parameters};
 pub use start::start_model;
 pub use state::{Moments, Progress, TrainingState};
