@@ -15,6 +15,7 @@ pub mod fit;
 pub mod flow;
 pub mod gpu;
 pub mod io;
+pub mod layered;
 pub mod model;
 pub mod network;
 pub mod operator;

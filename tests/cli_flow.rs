@@ -133,6 +133,19 @@ fn a_training_leaves_a_model_that_can_be_sampled_and_evaluated() {
     assert!((mean - own["nll"].as_f64().unwrap()).abs() < 1e-9);
     assert_eq!(own["entropy"], Value::Null);
 
+    std::fs::create_dir(place.path("shown")).unwrap();
+    let shown = run("inspect out/model.safetensors -o shown --json").json();
+    assert_eq!(shown["certificate"], result["certificate"]);
+    assert!(place.path("shown").join("certificate.json").exists());
+    assert!(
+        std::fs::read_to_string(place.path("shown").join("splines.svg"))
+            .unwrap()
+            .contains("T 1")
+    );
+    run("inspect flow-ring");
+    let images = ["evaluate", "flow-moons", "--images", "."];
+    place.refuses(TRAIN, &[], &images, 2, &["flow-moons", "flow-evaluate"]);
+
     // A training that is there is not replaced, and one that is done has only its end to do again.
     let before = std::fs::read(out.join("model.safetensors")).unwrap();
     place.refuses(

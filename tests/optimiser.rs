@@ -75,7 +75,7 @@ impl Bench {
 
     fn optimiser(&self, odd: bool, settings: &OptimiserSettings) -> knotwork::Result<Optimiser> {
         let bounds = SlopeBounds::new(BOUNDS.0, BOUNDS.1).unwrap();
-        Optimiser::new(gpu(), &self.ridge, &self.gradient, &bounds, odd, settings)
+        Optimiser::for_ridge(gpu(), &self.ridge, &self.gradient, &bounds, odd, settings)
     }
 
     fn groups(&self) -> [&Buffer; 3] {
@@ -242,9 +242,9 @@ fn gradients_that_are_not_finite_change_nothing() {
             bench.pose(1, 1.0);
             optimiser.step(gpu(), 1.0).unwrap().unwrap();
             let state = |o: &Optimiser| {
-                let moments = o.moments().map(|m| gpu().read::<f32>(m).unwrap());
-                let bits = |all: [Vec<f32>; 3]| all.concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                (bits(bench.parameters()), bits(moments), o.clock())
+                let moments: Vec<Vec<f32>> = o.moments().into_iter().map(|m| gpu().read(m).unwrap()).collect();
+                let bits = |all: Vec<Vec<f32>>| all.concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                (bits(bench.parameters().to_vec()), bits(moments), o.clock())
             };
             let before = state(&optimiser);
             bench.pose(2, 1.0);

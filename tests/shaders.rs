@@ -10,6 +10,7 @@ use knotwork::flow::{FlowEntry, FlowParams, ProjectParams};
 use knotwork::gpu::ceilings::FmaParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
+use knotwork::layered::{CombinationParams, GramParams, PlaneSumParams};
 use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
 use knotwork::operator::{
@@ -221,6 +222,13 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<FilterNormParams>("filter_spectrum"),
         mismatches::<FilterPeak>("filter_peak"),
         mismatches::<FilterPeak>("filter_pull"),
+        mismatches::<GramParams>("gram_correlate"),
+        mismatches::<GramParams>("gram_scale"),
+        mismatches::<GramParams>("gram_pull_sums"),
+        mismatches::<GramParams>("gram_pull"),
+        mismatches::<CombinationParams>("linear_combination"),
+        mismatches::<PlaneSumParams>("plane_sums"),
+        mismatches::<Region>("plane_shift"),
         mismatches::<ScalingParams>("scaling_records"),
         mismatches::<ScalingParams>("scaling_gradient"),
         mismatches::<LoadParams>("tile_load"),

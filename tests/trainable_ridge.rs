@@ -168,7 +168,7 @@ fn packing_on_the_device_is_packing_on_the_host() {
         gpu().write(packed, &poison(packed.len())).unwrap();
         run(|r| ridge.record_refresh(r));
         let back = ridge.to_ridge(gpu()).unwrap();
-        let host = PackedBank::new(gpu(), &back.bank, style).unwrap();
+        let host = PackedBank::new(gpu(), back.bank.layers(), style).unwrap();
         let sources = host.sources().len();
         assert_eq!(
             bits(&read(host.buffer()))[..sources],

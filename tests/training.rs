@@ -10,7 +10,7 @@ use knotwork::filters::norm;
 use knotwork::spline::Spline;
 use knotwork::train::data::{Batch, Corpus, DataSettings};
 use knotwork::train::{
-    KnotAdaptation, ModelSettings, ObjectiveSettings, OptimiserSettings, RidgeConfig, Run, Schedule, Trainer,
+    KnotAdaptation, ModelSettings, ObjectiveSettings, OptimiserSettings, RidgeConfig, Run, Schedule, Trainer, Training,
     TrainingState, Validation, start_model,
 };
 use knotwork::{Error, Result};
@@ -291,7 +291,9 @@ fn a_folder_with_a_training_is_not_started_in() {
     config.data = patches_of_folders::plain(config.data.patch, 5);
     let images = patches_of_folders::folder(&[(15, 15), (15, 20), (20, 15)]);
     let corpus = std::sync::Arc::new(Corpus::read(images.path(), &config.data, 1).unwrap());
-    let start = |folder: &std::path::Path| Run::start(gpu(), &config, std::sync::Arc::clone(&corpus), folder).map(drop);
+    let start = |folder: &std::path::Path| {
+        Run::<Trainer<'_>, _>::start(gpu(), &config, std::sync::Arc::clone(&corpus), folder).map(drop)
+    };
     for name in ["last.safetensors", "best.safetensors", "model.safetensors", "log.jsonl"] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), b"dear to somebody").unwrap();

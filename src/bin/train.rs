@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use knotwork::command::{
     self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, FlowArgs, FlowEvaluateArgs, ImportArgs, InspectArgs,
-    ReduceArgs, RidgeArgs, SampleArgs,
+    ReduceArgs, SampleArgs, TrainingArgs,
 };
+use knotwork::layered::Kind;
 
 /// Fit splines, flows or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
@@ -31,7 +32,11 @@ enum Command {
     /// Build the regularizer of cosine filters with a smoothed absolute value, which needs no training
     Dct(DctArgs),
     /// Train a (weakly) convex ridge regularizer on a folder of images
-    Ridge(RidgeArgs),
+    Ridge(TrainingArgs),
+    /// Train a 1-Lipschitz denoiser, convolution layers of norm 1 and splines, on a folder of images
+    Denoiser(TrainingArgs),
+    /// Train an unrolled proximal gradient network for denoising or deblurring on a folder of images
+    Unrolled(TrainingArgs),
     /// Remove knots from the activations of a model within an error budget, inside its slope bounds
     Reduce(ReduceArgs),
     /// Train a normalising flow on points of the line or the plane: a density that can be evaluated and sampled
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
         Command::Import(args) => command::import_checkpoint(&args),
         Command::Dct(args) => command::build_dct(&args),
         Command::Ridge(args) => command::train_ridge(&args),
+        Command::Denoiser(args) => command::train_layered(&args, Kind::Denoiser),
+        Command::Unrolled(args) => command::train_layered(&args, Kind::Unrolled),
         Command::Reduce(args) => command::reduce_knots(&args),
         Command::Flow(args) => command::train_flow(&args),
         Command::FlowEvaluate(args) => command::evaluate_flow(&args),

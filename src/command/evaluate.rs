@@ -7,13 +7,15 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::CommonArgs;
+use super::any_model::AnyModel;
 use super::options::{parse_count, parse_level, parse_positive, quality};
 use crate::gpu::Gpu;
 use crate::io::folder::Folder;
 use crate::io::image::Image;
 use crate::io::noise;
+use crate::layered::{Layered, LayeredDenoiser};
+use crate::model::Ridge;
 use crate::model::device::RunOptions;
-use crate::model::{Ridge, Shipped};
 use crate::report::metrics::CONVENTIONS;
 use crate::solver::{Outcome, Settings, SizedPlane, denoise_planes};
 use crate::{Error, Result};
@@ -21,7 +23,7 @@ use crate::{Error, Result};
 /// Arguments of `train evaluate`.
 #[derive(Args, Clone, Debug)]
 pub struct EvaluateArgs {
-    /// Model file, or one of the shipped models: default (wcrr-small), crr-small, dct5
+    /// Model file (regularizer, denoiser, unrolled network), or one of the shipped models: default (wcrr-small), crr-small, dct5
     pub model: PathBuf,
     /// Folder of clean images
     #[arg(long, value_name = "DIR")]
@@ -74,9 +76,17 @@ struct Score {
 /// An unusable model or folder, noise levels outside the model's range, device errors.
 pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let console = args.common.console();
-    let model = Shipped::or_file(&args.model)?;
-    for &sigma in &args.sigma {
-        model.alphas(sigma)?;
+    let model = AnyModel::open(&args.model)?;
+    if let AnyModel::Flow(flow) = &model {
+        return Err(Error::Usage(format!(
+            "'{}' is a flow, a density of points; use `train flow-evaluate`",
+            flow.name
+        )));
+    }
+    if let AnyModel::Ridge(ridge) = &model {
+        for &sigma in &args.sigma {
+            ridge.alphas(sigma)?;
+        }
     }
     let mut folder = Folder::read(&args.images)?;
     for skipped in &folder.skipped {
@@ -92,8 +102,12 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let bar = console.progress(planes * args.sigma.len());
     let mut scores = Vec::new();
     for &sigma in &args.sigma {
-        let level = evaluate_level(&gpu, &model, args, sigma, &folder.images, |done| bar.inc(done as u64))?;
-        scores.extend(level);
+        let done = |done| bar.inc(done as u64);
+        scores.extend(match &model {
+            AnyModel::Ridge(model) => evaluate_level(&gpu, model, args, sigma, &folder.images, done)?,
+            AnyModel::Layered(model) => evaluate_network(&gpu, model, args.seed, sigma, &folder.images, done)?,
+            AnyModel::Flow(_) => return Err(Error::Internal("a flow denoises no images".into())),
+        });
     }
     bar.finish_and_clear();
 
@@ -115,7 +129,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         .map(|s| json!({ "image": s.name, "sigma": s.sigma, "psnr": s.psnr, "ssim": s.ssim, "iterations": s.iterations }))
         .collect();
     let mut result = json!({
-        "model": model.name,
+        "model": model.name(),
         "mean": means,
         "images": images,
         "skipped": folder.skipped,
@@ -184,6 +198,37 @@ fn evaluate_level(
             })
         })
         .collect()
+}
+
+/// The same for a network, which is applied once to every plane.
+fn evaluate_network(
+    gpu: &Gpu,
+    model: &Layered,
+    seed: u64,
+    sigma: f64,
+    images: &[(String, Image)],
+    mut done: impl FnMut(usize),
+) -> Result<Vec<Score>> {
+    let mut scores = Vec::new();
+    for (index, (name, image)) in images.iter().enumerate() {
+        let pixels = image.height * image.width;
+        let mut planes = Vec::with_capacity(image.planes.len());
+        for ((size, noisy), clean) in add_noise(image, seed, index as u64, sigma).zip(image.planes.chunks_exact(pixels))
+        {
+            let measured = model.measured(clean, &noisy, size)?;
+            planes.extend(LayeredDenoiser::new(gpu, model, size)?.run(gpu, &measured, sigma)?);
+            done(1);
+        }
+        let (psnr, ssim) = quality(&planes, image)?;
+        scores.push(Score {
+            name: name.clone(),
+            sigma,
+            psnr,
+            ssim,
+            iterations: model.iterations(),
+        });
+    }
+    Ok(scores)
 }
 
 /// The planes of an image with noise of standard deviation `sigma`; every image has a stream of its own.

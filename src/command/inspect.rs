@@ -7,20 +7,24 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Console;
+use super::any_model::AnyModel;
 use super::options::model_source;
+use crate::flow::Flow;
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::image::Format;
-use crate::model::Shipped;
+use crate::layered::Layered;
 use crate::report::plot::activations_figure;
-use crate::report::{certificate, filters_picture};
+use crate::report::{certificate, filters_picture, layered_report};
 use crate::{Error, Result};
 
 /// Arguments of `train inspect`.
 #[derive(Args, Clone, Debug)]
 pub struct InspectArgs {
-    /// Model file of a ridge regularizer, or one of the shipped models: default (wcrr-small), crr-small, dct5
+    /// Model file (regularizer, denoiser, unrolled network, flow), or one of the shipped models: default (wcrr-small), crr-small, dct5,
+    /// flow-moons, flow-ring
     pub model: PathBuf,
-    /// Folder, which must exist, for certificate.json, activations.svg and filters.png
+    /// Folder, which must exist, for certificate.json and pictures: activations.svg and filters.png, report.html of a
+    /// network, or splines.svg of a flow
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Print one JSON object as the last line of stdout
@@ -37,7 +41,11 @@ pub struct InspectArgs {
 /// An unusable model, unwritable outputs.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
-    let model = Shipped::or_file(&args.model)?;
+    let model = match AnyModel::open(&args.model)? {
+        AnyModel::Ridge(model) => model,
+        AnyModel::Layered(model) => return inspect_network(args, &console, &model),
+        AnyModel::Flow(model) => return inspect_flow(args, &console, &model),
+    };
     let constants = certificate(&model, 1.0);
     let result = json!({
         "model": model.name,
@@ -65,6 +73,101 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
         filters_picture(&model.bank)?.write(&picture, Format::Png8)?;
     }
     say(&console, &result);
+    console.result(&result)
+}
+
+fn inspect_network(args: &InspectArgs, console: &Console, model: &Layered) -> Result<()> {
+    let certificate = model.certificate();
+    let splines = || model.activations.iter().flatten();
+    let result = json!({
+        "model": model.name,
+        "file": model_source(Some(&args.model))?,
+        "network": model.architecture,
+        "layers": model.filters.iter().map(|l| [l.inputs, l.outputs, l.size]).collect::<Vec<_>>(),
+        "activations": splines().count(),
+        "knots": splines().map(|a| a.len()).collect::<Vec<_>>(),
+        "parameters": model.parameters(),
+        "sigma": model.sigma,
+        "certificate": certificate,
+        "provenance": model.provenance,
+    });
+    if let Some(folder) = &args.output {
+        let (text, page) = (folder.join("certificate.json"), folder.join("report.html"));
+        for output in [&text, &page] {
+            check_writable(output)?;
+        }
+        let pretty = serde_json::to_string_pretty(&result).map_err(|e| Error::Internal(e.to_string()))?;
+        let report = layered_report(model, &[], &model.provenance["config"])?;
+        write_atomically(&text, |out| writeln!(out, "{pretty}"))?;
+        write_atomically(&page, |out| out.write_all(report.as_bytes()))?;
+    }
+    console.say(format!(
+        "{}: layers {}, {} splines of {} knots at most, {} parameters, for sigma {:.4}",
+        model.name,
+        result["layers"],
+        result["activations"],
+        splines().map(|a| a.len()).max().unwrap_or(0),
+        result["parameters"],
+        model.sigma
+    ));
+    if let Some(constants) = certificate.as_object() {
+        for (name, value) in constants {
+            console.say(format!("{name}: {value}"));
+        }
+    }
+    console.result(&result)
+}
+
+fn inspect_flow(args: &InspectArgs, console: &Console, model: &Flow) -> Result<()> {
+    let constants = model.certificate();
+    let result = json!({
+        "model": model.name,
+        "dimensions": model.dims(),
+        "layers": model.layers(),
+        "knots": model.splines().map(|s| s.len()).collect::<Vec<_>>(),
+        "parameters": model.parameters(),
+        "slope_bounds": (model.slope_bounds.min(), model.slope_bounds.max()),
+        "shear_bound": model.shear_bound,
+        "certificate": constants,
+        "provenance": model.provenance,
+    });
+    if let Some(folder) = &args.output {
+        let (text, plot) = (folder.join("certificate.json"), folder.join("splines.svg"));
+        for output in [&text, &plot] {
+            check_writable(output)?;
+        }
+        let names: Vec<String> = (0..model.splines().count())
+            .map(|n| format!("{} {}", ["m", "n", "T"][n / model.layers()], n % model.layers()))
+            .collect();
+        let named: Vec<_> = names.iter().map(String::as_str).zip(model.splines()).collect();
+        let figure = activations_figure(&named);
+        let pretty = serde_json::to_string_pretty(&result).map_err(|e| Error::Internal(e.to_string()))?;
+        write_atomically(&text, |out| writeln!(out, "{pretty}"))?;
+        write_atomically(&plot, |out| out.write_all(figure.as_bytes()))?;
+    }
+    console.say(format!(
+        "{}: a flow in {} with {} layers and {} parameters, slopes inside {}, shears at most {}",
+        model.name,
+        if model.dims() == 1 {
+            "1 dimension"
+        } else {
+            "2 dimensions"
+        },
+        model.layers(),
+        model.parameters(),
+        model.slope_bounds,
+        model.shear_bound
+    ));
+    for (index, layer) in constants.layers.iter().enumerate() {
+        console.say(format!(
+            "layer {index}: Lipschitz {:.4}, its inverse {:.4}, slopes {:?}, |T'| at most {:.4}",
+            layer.lipschitz, layer.inverse_lipschitz, layer.slopes, layer.shear
+        ));
+    }
+    console.say(format!(
+        "the flow: Lipschitz {:.3e}, its inverse {:.3e}",
+        constants.lipschitz, constants.inverse_lipschitz
+    ));
     console.result(&result)
 }
 

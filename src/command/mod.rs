@@ -1,5 +1,6 @@
 //! The commands of the two binaries: each takes parsed arguments, does the work and returns what is to be printed.
 
+mod any_model;
 mod batch;
 mod console;
 mod ct;
@@ -25,6 +26,7 @@ mod reduce;
 mod ridge;
 mod simulate;
 mod simulate_mri;
+mod training;
 mod tune;
 
 pub use batch::{BatchArgs, Shard, SkipExisting, Template, batch};
@@ -49,7 +51,8 @@ pub use options::{RunArgs, SolverArgs};
 pub use pixels::{BlurArgs, DeblurArgs, InpaintArgs, UpscaleArgs};
 pub use problem::{Chosen, Direct, Gain, Method, Problem, Solution, Strength};
 pub use reduce::{ReduceArgs, reduce_knots};
-pub use ridge::{RidgeArgs, train_ridge};
+pub use ridge::{train_layered, train_ridge};
 pub use simulate::{PhantomArgs, SimulateArgs, SimulateCommon, Simulation, simulate};
 pub use simulate_mri::SimulateMriArgs;
+pub use training::TrainingArgs;
 pub use tune::{TuneArgs, tune};

@@ -122,3 +122,55 @@ fn matrix_majorant(layer: &ConvLayer, majorant: &DMatrix<f64>, adapted: bool) ->
     }
     base * (largest / grid_factor(layer.size - 1, MATRIX_GRID))
 }
+
+/// Rounds of the iteration that tightens [`row_sum_bound`].
+const ROUNDS: usize = 100;
+
+/// An upper bound of `|W|^2` for a layer with any numbers of planes, over all image sizes: for every positive vector `q`,
+///
+/// `|W|^2 <= max_b (M q)_b / q_b` with `M[b, b'] = sum_tau |c[b, b'](tau)|`,
+///
+/// `c` the correlations of the filters on the side with fewer planes (`shaders/lib/gram.wgsl`). The Gram operator is at most
+/// `M` entry by entry, so that this is the bound of Collatz and Wielandt for the spectral radius of `M`; `q` comes from power
+/// iteration, which only tightens it.
+pub fn row_sum_bound(layer: &ConvLayer) -> f64 {
+    let by_outputs = layer.outputs < layer.inputs;
+    let (channels, others) = if by_outputs {
+        (layer.outputs, layer.inputs)
+    } else {
+        (layer.inputs, layer.outputs)
+    };
+    let weight = |a: usize, b: usize, y: usize, x: usize| {
+        f64::from(if by_outputs {
+            layer.weight(b, a, y, x)
+        } else {
+            layer.weight(a, b, y, x)
+        })
+    };
+    let side = 2 * layer.size - 1;
+    let mut magnitudes = DMatrix::<f64>::zeros(channels, channels);
+    for (b, c) in (0..channels * channels).map(|n| (n / channels, n % channels)) {
+        let mut correlation = vec![0.0; side * side];
+        for a in 0..others {
+            for (y0, x0, y1, x1) in tap_pairs(layer.size) {
+                let lag = (y1 + layer.size - 1 - y0) * side + x1 + layer.size - 1 - x0;
+                correlation[lag] += weight(a, b, y0, x0) * weight(a, c, y1, x1);
+            }
+        }
+        magnitudes[(b, c)] = correlation.iter().map(|c| c.abs()).sum();
+    }
+    let mut q = nalgebra::DVector::<f64>::from_element(channels, 1.0);
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let next = &magnitudes * &q;
+        let ratios = next.iter().zip(q.iter()).map(|(n, q)| n / q);
+        best = best.min(ratios.fold(0.0, f64::max));
+        let largest = next.max();
+        if largest <= 0.0 {
+            return 0.0;
+        }
+        // A channel without weights must stay positive for the bound to hold.
+        q = next.map(|v| (v / largest).max(1e-12));
+    }
+    best * ROUNDING
+}

@@ -4,7 +4,7 @@
 //! blocks of weights that the launches of their plans bind. One list says which canonical weight goes where: the host packs
 //! by it, and `weights_pack.wgsl` does so after every change of trained weights.
 
-use super::{ConvLayer, ConvPlan, ConvStyle, FilterBank};
+use super::{ConvLayer, ConvPlan, ConvStyle};
 use crate::Result;
 use crate::gpu::{Buffer, Gpu};
 
@@ -99,7 +99,7 @@ pub(super) fn pack(sources: &[u32], weights: &[f32]) -> Vec<f32> {
     sources.iter().map(of).collect()
 }
 
-/// The weights of all layers of a bank and of their adjoints, packed for one style.
+/// The weights of layers and of their adjoints, packed for one style.
 #[derive(Debug)]
 pub struct PackedBank {
     buffer: Buffer,
@@ -109,14 +109,14 @@ pub struct PackedBank {
 }
 
 impl PackedBank {
-    /// Packs the weights of `bank` and uploads them.
+    /// Packs the weights of `layers`, which need not fit each other, and uploads them.
     ///
     /// # Errors
     /// Device errors.
-    pub fn new(gpu: &Gpu, bank: &FilterBank, style: ConvStyle) -> Result<Self> {
+    pub fn new(gpu: &Gpu, layers: &[ConvLayer], style: ConvStyle) -> Result<Self> {
         let (mut sources, mut forward, mut adjoint) = (Vec::new(), Vec::new(), Vec::new());
         let mut first = 0;
-        for layer in bank.layers() {
+        for layer in layers {
             let (shape, last) = (layer.shape(), layer.size - 1);
             let turned = shape.adjoint();
             let plan = |s: &LayerShape| ConvPlan::new(style, s.inputs, s.outputs, s.size);
@@ -132,7 +132,7 @@ impl PackedBank {
             ));
             first += shape.weights();
         }
-        let weights: Vec<f32> = bank.layers().iter().flat_map(|l| l.weights.iter().copied()).collect();
+        let weights: Vec<f32> = layers.iter().flat_map(|l| l.weights.iter().copied()).collect();
         Ok(Self {
             buffer: gpu.written_uniform("weights", &pack(&sources, &weights))?,
             sources,

@@ -24,6 +24,9 @@ const SHIPPED: [(&str, &[u8]); 2] = [
     ("flow-ring", include_bytes!("../../assets/models/flow-ring.safetensors")),
 ];
 
+/// What model files of flows call themselves.
+pub(crate) const ARCHITECTURE: &str = "flow";
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
@@ -49,7 +52,7 @@ impl Flow {
         add_parts(&mut tensors, self);
         tensors.serialise(&Description {
             schema: SCHEMA,
-            architecture: "flow".into(),
+            architecture: ARCHITECTURE.into(),
             name: self.name.clone(),
             mean: self.mean.clone(),
             scale: self.scale.clone(),
@@ -76,6 +79,11 @@ impl Flow {
         container::read(path, Self::from_bytes)
     }
 
+    /// Whether `name` is that of a shipped flow.
+    pub fn is_shipped(name: &str) -> bool {
+        SHIPPED.iter().any(|(shipped, _)| *shipped == name)
+    }
+
     /// The model at `path`: a file, or the name of a shipped flow if there is no such file.
     ///
     /// # Errors
@@ -94,7 +102,7 @@ impl Flow {
     /// [`Error::Data`] with the first thing that is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let file = Container::open(bytes)?;
-        let description: Description = file.description("flow", "a flow")?;
+        let description: Description = file.description(ARCHITECTURE, "a flow")?;
         let mut flow = Self {
             name: description.name,
             mean: description.mean,

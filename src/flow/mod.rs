@@ -36,6 +36,7 @@ pub use config::{FlowConfig, FlowModelSettings, FlowOptimiser, FlowReduction, Fl
 pub use data::FlowData;
 pub use device::{Evaluator, FlowDevice, FlowParams, ForwardPass};
 pub use distribution::Distribution;
+pub(crate) use file::ARCHITECTURE;
 pub use gradient::{FlowEntry, FlowGradient};
 pub use grid::{DensityGrid, bounding_box, grid_points};
 pub use model::{Flow, Frame, MAX_KNOTS, MAX_LAYERS};

@@ -137,6 +137,14 @@ impl<'f> Container<'f> {
         }
     }
 
+    /// What kind of model it says it is.
+    pub fn architecture(&self) -> &str {
+        self.description
+            .get("architecture")
+            .and_then(Value::as_str)
+            .unwrap_or("")
+    }
+
     /// The description, if it is one of `architecture`; `wanted` names that to the user.
     pub fn description<T: DeserializeOwned>(&self, architecture: &str, wanted: &str) -> Result<T> {
         let found = self.description.get("architecture").and_then(Value::as_str);

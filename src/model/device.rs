@@ -112,7 +112,7 @@ impl RidgeOnDevice {
             })
             .collect();
         let style = options.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu));
-        let weights = PackedBank::new(gpu, &model.bank, style)?;
+        let weights = PackedBank::new(gpu, model.bank.layers(), style)?;
         let make = Maker {
             gpu,
             bank: &model.bank,

@@ -97,6 +97,11 @@ impl Tiling {
     /// reads.
     pub fn whole(bank: &FilterBank, height: usize, width: usize) -> Self {
         let halo = bank.layers().iter().map(ConvLayer::radius).max().unwrap_or(0);
+        Self::framed(halo, height, width)
+    }
+
+    /// One tile for whole images in frames with `halo` zeros on every side.
+    pub fn framed(halo: usize, height: usize, width: usize) -> Self {
         let row_stride = width + 2 * halo;
         Self {
             height,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::plot::{Chart, panels_figure, small_panels_figure};
+use super::plot::{Chart, panels_figure, small_panels_figure, square_panels_figure};
 use super::training::html::Page;
 use crate::flow::{DensityGrid, Flow};
 use crate::io::image::{Format, Image};
@@ -56,7 +56,7 @@ pub fn flow_report(flow: &Flow, pictures: &FlowPictures, records: &[Value], sett
         );
     } else {
         page.figure(
-            &panels_figure("Data and samples", &clouds(pictures)),
+            &square_panels_figure("Data and samples", &clouds(pictures)),
             "As many points of the data as samples of the flow.",
         );
         page.picture(
@@ -210,7 +210,7 @@ fn curves(records: &[Value]) -> Vec<Chart> {
     let divergence = series(records, "validation", "divergence");
     if !divergence.is_empty() {
         charts.push(
-            Chart::new("step", "divergence from the true density [nats]")
+            Chart::new("step", "divergence from truth [nats]")
                 .logarithmic_y()
                 .line("", divergence),
         );
@@ -223,7 +223,7 @@ fn clouds(pictures: &FlowPictures) -> Vec<Chart> {
     [("data", &pictures.data), ("samples", &pictures.samples)]
         .into_iter()
         .map(|(name, points)| {
-            // Samples far out would shrink both.
+            // Of samples far out the panel says nothing rather than shrink.
             let inside = |p: &(f64, f64)| {
                 (ranges[0].0..=ranges[0].1).contains(&p.0) && (ranges[1].0..=ranges[1].1).contains(&p.1)
             };

@@ -14,4 +14,4 @@ pub use certificate::certificate;
 pub use filters::filters_picture;
 pub use flow::{FlowPictures, density_picture, flow_report};
 pub use record::RunRecord;
-pub use training::training_report;
+pub use training::{layered_report, training_report};

@@ -2,6 +2,9 @@
 
 mod curves;
 pub(super) mod html;
+mod layered;
+
+pub use layered::layered_report;
 
 use serde_json::Value;
 

@@ -27,6 +27,7 @@ mod start;
 mod state;
 mod trainer;
 mod validation;
+mod values_step;
 
 pub(crate) use adam::interpolated;
 pub use adam::{Adam, AdamClock, AdamParams, AdamSettings};
@@ -37,12 +38,13 @@ pub use gradient::ParameterGradient;
 pub use hypergradient::{
     BatchResult, CgState, Hypergradient, HypergradientSettings, ImageLoss, Objective, TrainingParams,
 };
-pub use optimiser::{Entry, GROUPS, GroupParams, Optimiser, OptimiserSettings, StepResult, ValuesParams};
+pub use optimiser::{Group, GroupParams, Moves, Optimiser, OptimiserSettings, StepResult, StepRule};
 pub use passes::{GradientPass, HessianPass};
 pub use ridge::{BatchShape, CentreParams, ScalingParams, TrainableRidge};
 pub(crate) use run::first_difference;
-pub use run::{Ending, Run, RunFiles, Watch, parameters};
+pub use run::{Ending, Plan, Run, RunFiles, Source, Training, Watch};
 pub use start::start_model;
 pub use state::{Moments, Progress, TrainingState};
-pub use trainer::{StepReport, Trainer};
+pub use trainer::{SolverReport, StepReport, Trainer, parameters};
 pub use validation::{LevelScore, validate};
+pub use values_step::{Entry, ValuesParams};

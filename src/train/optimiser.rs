@@ -1,49 +1,13 @@
-//! One step of all parameters of a trainable ridge.
+//! One step of all parameters, group by group.
 
 use serde::{Deserialize, Serialize};
 
+use super::values_step::ValuesStep;
 use super::{Adam, AdamClock, AdamSettings, ParameterGradient, TrainableRidge};
 use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
 use crate::spline::SlopeBounds;
 use crate::spline::device::TrainableBank;
-use crate::spline::device::tv2::{NodalProx, OPTIMAL, Tv2Problem};
 use crate::{Error, Result, shader_struct};
-
-shader_struct! {
-    /// Parameters of the `values_*` kernels (`shaders/lib/training.wgsl`).
-    pub struct ValuesParams {
-        /// Entries of the bank.
-        pub entries: u32,
-        /// 1 for antisymmetric splines.
-        pub odd: u32,
-        /// Learning rate.
-        pub learning_rate: f32,
-        /// Decay of the first moment.
-        pub beta1: f32,
-        /// Decay of the second moment.
-        pub beta2: f32,
-        /// Added to the root of the second moment.
-        pub epsilon: f32,
-        /// Smallest scale of an entry, relative to the largest of its spline.
-        pub floor: f32,
-        /// Padding.
-        pub pad0: u32,
-    }
-}
-
-shader_struct! {
-    /// Where an entry's spline lies (`shaders/lib/training.wgsl`).
-    pub struct Entry {
-        /// First entry of its spline.
-        pub first: u32,
-        /// Entries of its spline.
-        pub count: u32,
-        /// The entry mirrored at the middle of the spline.
-        pub mirror: u32,
-        /// Padding.
-        pub pad0: u32,
-    }
-}
 
 shader_struct! {
     /// Parameters of `group_norms.wgsl`.
@@ -58,13 +22,6 @@ shader_struct! {
         pub pad1: u32,
     }
 }
-
-/// The groups of parameters: filters, nodal values of the activations, nodal values of the scalings.
-pub const GROUPS: [&str; 3] = ["filters", "values", "scalings"];
-
-/// Entries move as if their second moment were at least this part of the largest of their spline: knots that hardly any
-/// response reaches follow their neighbours instead of noise.
-const FLOOR: f32 = 1e-2;
 
 /// Steps after which second moments tell how large gradients usually are.
 const SETTLED: u32 = 20;
@@ -133,7 +90,29 @@ impl OptimiserSettings {
         Ok(())
     }
 
-    fn adam(&self) -> AdamSettings {
+    /// What does not depend on the group.
+    pub fn rule(&self) -> StepRule {
+        StepRule {
+            decays: self.decays,
+            tv2: self.tv2,
+            clip: self.clip,
+        }
+    }
+}
+
+/// What the steps of all groups have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepRule {
+    /// Adam's decays of the first and second moments.
+    pub decays: [f64; 2],
+    /// Weight of `sum TV2(phi)` in the objective.
+    pub tv2: f64,
+    /// See [`OptimiserSettings::clip`].
+    pub clip: f64,
+}
+
+impl StepRule {
+    pub(super) fn adam(&self) -> AdamSettings {
         AdamSettings {
             beta1: self.decays[0] as f32,
             beta2: self.decays[1] as f32,
@@ -145,36 +124,149 @@ impl OptimiserSettings {
     }
 }
 
-/// What one step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepResult {
-    /// Lengths of the groups' gradients, before clipping.
-    pub norms: [f64; 3],
-    /// What they were multiplied by.
-    pub factors: [f64; 3],
+/// How the parameters of a group are moved.
+#[derive(Clone, Copy, Debug)]
+pub enum Moves<'a> {
+    /// By Adam.
+    Free(&'a Buffer),
+    /// Nodal values, by the proximal step of TV2 under slope bounds.
+    Slopes {
+        /// The splines.
+        bank: &'a TrainableBank,
+        /// What their slopes keep.
+        bounds: &'a SlopeBounds,
+        /// Whether they are antisymmetric and stay so.
+        odd: bool,
+    },
 }
 
-/// Adam for filters and scalings; for nodal values the proximal step, in Adam's metric, of TV2 under the slope bounds
+/// Parameters that share a learning rate and are clipped together.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
+    /// Its name in logs.
+    pub name: &'static str,
+    /// Learning rate.
+    pub rate: f64,
+    /// Gradient of the loss, parameter by parameter.
+    pub gradient: &'a Buffer,
+    /// The parameters.
+    pub moves: Moves<'a>,
+}
+
+/// What one step did, group by group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepResult {
+    /// Names of the groups.
+    pub names: Vec<&'static str>,
+    /// Lengths of the groups' gradients, before clipping.
+    pub norms: Vec<f64>,
+    /// What they were multiplied by.
+    pub factors: Vec<f64>,
+}
+
+/// Adam for free parameters; for nodal values the proximal step, in Adam's metric, of TV2 under the slope bounds
 /// (`shaders/values_targets.wgsl`), which is exact: slopes never leave their bounds, and slope changes become 0.
 #[derive(Debug)]
 pub struct Optimiser {
-    settings: OptimiserSettings,
-    filters: Adam,
-    scalings: Adam,
-    values: ValuesStep,
+    rule: StepRule,
+    names: Vec<&'static str>,
+    steps: Vec<GroupStep>,
     clock: AdamClock,
     norms: Vec<Bound>,
     sums: Buffer,
     sums_out: Readback,
 }
 
+#[derive(Debug)]
+enum GroupStep {
+    Free(Adam),
+    Values(Box<ValuesStep>),
+}
+
+impl GroupStep {
+    fn moments(&self) -> &Buffer {
+        match self {
+            Self::Free(adam) => adam.moments(),
+            Self::Values(step) => &step.moments,
+        }
+    }
+
+    fn set_clock(&self, gpu: &Gpu, clock: &AdamClock) -> Result<()> {
+        match self {
+            Self::Free(adam) => adam.set_clock(gpu, clock),
+            Self::Values(step) => gpu.write(&step.clock, &[*clock]),
+        }
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>) {
+        match self {
+            Self::Free(adam) => adam.record_moves(recorder),
+            Self::Values(step) => step.record(recorder),
+        }
+    }
+}
+
 impl Optimiser {
-    /// Prepares steps of `ridge`'s parameters along `gradient`, with slopes of the activations in `bounds`. If `odd`,
-    /// activations are antisymmetric and stay so.
+    /// Prepares steps of `groups`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for settings out of range, [`Error::Data`] for knots that are not symmetric if `odd`; device errors.
-    pub fn new(
+    /// [`Error::Data`] for knots that are not symmetric where splines are to stay odd; device errors.
+    pub fn new(gpu: &Gpu, groups: &[Group<'_>], rule: &StepRule) -> Result<Self> {
+        let step = |group: &Group<'_>| {
+            Ok(match group.moves {
+                Moves::Free(parameters) => GroupStep::Free(Adam::new(
+                    gpu,
+                    &rule.adam(),
+                    &[(0, parameters.len(), group.rate as f32)],
+                    parameters,
+                    group.gradient,
+                )?),
+                Moves::Slopes { bank, bounds, odd } => GroupStep::Values(Box::new(ValuesStep::new(
+                    gpu,
+                    bank,
+                    group.gradient,
+                    bounds,
+                    odd,
+                    group.rate,
+                    rule,
+                )?)),
+            })
+        };
+        let steps: Vec<GroupStep> = groups.iter().map(step).collect::<Result<_>>()?;
+        let sums = gpu.buffer("group sums", 4 * groups.len())?;
+        let norm = |(index, (group, step)): (usize, (&Group<'_>, &GroupStep))| {
+            let moments = step.moments();
+            let params = gpu.params(&[GroupParams {
+                count: (moments.len() / 2) as u32,
+                group: index as u32,
+                ..Default::default()
+            }])?;
+            let memory = [
+                ("params", params.binding()),
+                ("gradient", group.gradient.into()),
+                ("moments", moments.into()),
+                ("sums", (&sums).into()),
+            ];
+            gpu.kernel("group_norms", &[])?.bind(gpu, &memory)
+        };
+        let norms = groups.iter().zip(&steps).enumerate().map(norm).collect::<Result<_>>()?;
+        Ok(Self {
+            rule: *rule,
+            names: groups.iter().map(|g| g.name).collect(),
+            steps,
+            clock: AdamClock::start(),
+            norms,
+            sums_out: gpu.readback(sums.len())?,
+            sums,
+        })
+    }
+
+    /// The same for a ridge regularizer: filters, nodal values of the activations with slopes in `bounds`, nodal values of the
+    /// scalings. If `odd`, activations are antisymmetric and stay so.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for settings out of range; as [`Self::new`].
+    pub fn for_ridge(
         gpu: &Gpu,
         ridge: &TrainableRidge,
         gradient: &ParameterGradient,
@@ -183,53 +275,38 @@ impl Optimiser {
         settings: &OptimiserSettings,
     ) -> Result<Self> {
         settings.check()?;
-        let adam = |rate: f64, parameters: &Buffer, gradient: &Buffer| {
-            Adam::new(
-                gpu,
-                &settings.adam(),
-                &[(0, parameters.len(), rate as f32)],
-                parameters,
-                gradient,
-            )
+        let group = |name, rate, gradient, moves| Group {
+            name,
+            rate,
+            gradient,
+            moves,
         };
-        let filters = adam(settings.filters, ridge.weights(), gradient.weights())?;
-        let scalings = adam(settings.scalings, ridge.scalings().values(), gradient.scalings())?;
-        let values = ValuesStep::new(gpu, ridge.activations(), gradient.activations(), bounds, odd, settings)?;
-        let sums = gpu.buffer("group sums", 4 * GROUPS.len())?;
+        let bank = ridge.activations();
         let groups = [
-            (gradient.weights(), filters.moments()),
-            (gradient.activations(), &values.moments),
-            (gradient.scalings(), scalings.moments()),
+            group(
+                "filters",
+                settings.filters,
+                gradient.weights(),
+                Moves::Free(ridge.weights()),
+            ),
+            group(
+                "values",
+                settings.values,
+                gradient.activations(),
+                Moves::Slopes { bank, bounds, odd },
+            ),
+            group(
+                "scalings",
+                settings.scalings,
+                gradient.scalings(),
+                Moves::Free(ridge.scalings().values()),
+            ),
         ];
-        let norm = |(group, (gradient, moments)): (usize, (&Buffer, &Buffer))| {
-            let params = gpu.params(&[GroupParams {
-                count: (moments.len() / 2) as u32,
-                group: group as u32,
-                ..Default::default()
-            }])?;
-            let memory = [
-                ("params", params.binding()),
-                ("gradient", gradient.into()),
-                ("moments", moments.into()),
-                ("sums", (&sums).into()),
-            ];
-            gpu.kernel("group_norms", &[])?.bind(gpu, &memory)
-        };
-        let norms = groups.into_iter().enumerate().map(norm).collect::<Result<_>>()?;
-        Ok(Self {
-            settings: settings.clone(),
-            filters,
-            scalings,
-            values,
-            clock: AdamClock::start(),
-            norms,
-            sums_out: gpu.readback(sums.len())?,
-            sums,
-        })
+        Self::new(gpu, &groups, &settings.rule())
     }
 
     /// Moves all parameters along the present gradient at `rate` times the learning rates, or refuses to: `None` if a group's
-    /// gradient is not finite, and then nothing has changed. Afterwards [`TrainableRidge::record_refresh`] must follow.
+    /// gradient is not finite, and then nothing has changed. What is derived from the parameters must be renewed afterwards.
     ///
     /// # Errors
     /// [`Error::Usage`] for a rate that is not positive; [`Error::Internal`] if the proximal step did not end; device errors.
@@ -243,39 +320,45 @@ impl Optimiser {
         recorder.submit();
         drop(recorder);
         let sums: Vec<f32> = gpu.fetch(&self.sums_out)?;
-        let norms: [f64; 3] = std::array::from_fn(|g| f64::from(sums[4 * g]).sqrt());
+        let norms: Vec<f64> = (0..self.steps.len()).map(|g| f64::from(sums[4 * g]).sqrt()).collect();
         if norms.iter().any(|n| !n.is_finite()) {
             return Ok(None);
         }
         let unbiased = 1.0 - f64::from(self.clock.decay2);
-        let factors = std::array::from_fn(|g| {
+        let factor = |(g, norm): (usize, &f64)| {
             let usual = (f64::from(sums[4 * g + 1]) / unbiased).sqrt();
-            let longest = self.settings.clip * usual;
-            if self.clock.step < SETTLED || longest == 0.0 || norms[g] <= longest {
+            let longest = self.rule.clip * usual;
+            if self.clock.step < SETTLED || longest == 0.0 || *norm <= longest {
                 1.0
             } else {
-                longest / norms[g]
+                longest / norm
             }
-        });
-        let next = |factor: f64| self.clock.next(&self.settings.adam(), rate as f32, factor as f32);
-        let clocks: [AdamClock; 3] = factors.map(next);
-        self.filters.set_clock(gpu, &clocks[0])?;
-        gpu.write(&self.values.clock, &[clocks[1]])?;
-        self.scalings.set_clock(gpu, &clocks[2])?;
-        self.clock = clocks[0];
+        };
+        let factors: Vec<f64> = norms.iter().enumerate().map(factor).collect();
+        for (step, factor) in self.steps.iter().zip(&factors) {
+            let clock = self.clock.next(&self.rule.adam(), rate as f32, *factor as f32);
+            step.set_clock(gpu, &clock)?;
+        }
+        self.clock = self.clock.next(&self.rule.adam(), rate as f32, 1.0);
         let mut recorder = gpu.record();
-        self.filters.record_moves(&mut recorder);
-        self.scalings.record_moves(&mut recorder);
-        self.values.record(&mut recorder);
+        self.steps.iter().for_each(|s| s.record(&mut recorder));
         recorder.submit();
         drop(recorder);
-        self.values.check(gpu)?;
-        Ok(Some(StepResult { norms, factors }))
+        for step in &self.steps {
+            if let GroupStep::Values(values) = step {
+                values.check(gpu)?;
+            }
+        }
+        Ok(Some(StepResult {
+            names: self.names.clone(),
+            norms,
+            factors,
+        }))
     }
 
     /// Adam's moments (m, v) per parameter, group by group.
-    pub fn moments(&self) -> [&Buffer; 3] {
-        [self.filters.moments(), &self.values.moments, self.scalings.moments()]
+    pub fn moments(&self) -> Vec<&Buffer> {
+        self.steps.iter().map(GroupStep::moments).collect()
     }
 
     /// The clock behind the last step.
@@ -286,122 +369,5 @@ impl Optimiser {
     /// Continues from `clock`.
     pub fn set_clock(&mut self, clock: AdamClock) {
         self.clock = clock;
-    }
-}
-
-/// The kernels of the step of nodal values.
-#[derive(Debug)]
-struct ValuesStep {
-    moments: Buffer,
-    clock: Buffer,
-    moment: Bound,
-    target: Bound,
-    prox: NodalProx,
-    outcome: Readback,
-    accept: Bound,
-    entries: u32,
-}
-
-impl ValuesStep {
-    fn new(
-        gpu: &Gpu,
-        bank: &TrainableBank,
-        gradient: &Buffer,
-        bounds: &SlopeBounds,
-        odd: bool,
-        settings: &OptimiserSettings,
-    ) -> Result<Self> {
-        let positions: Vec<f32> = gpu.read(bank.positions())?;
-        let mut entries = Vec::with_capacity(positions.len());
-        for (index, &(first, count)) in bank.ranges().iter().enumerate() {
-            for n in 0..count {
-                let mirror = first + count - 1 - n;
-                if odd && positions[mirror as usize] != -positions[(first + n) as usize] {
-                    return Err(Error::Data(format!(
-                        "the knots of activation {index} are not symmetric about 0"
-                    )));
-                }
-                entries.push(Entry {
-                    first,
-                    count,
-                    mirror,
-                    pad0: 0,
-                });
-            }
-        }
-        let adam = settings.adam();
-        let params = gpu.params(&[ValuesParams {
-            entries: entries.len() as u32,
-            odd: u32::from(odd),
-            learning_rate: settings.values as f32,
-            beta1: adam.beta1,
-            beta2: adam.beta2,
-            epsilon: adam.epsilon,
-            floor: FLOOR,
-            pad0: 0,
-        }])?;
-        let (count, table) = (entries.len(), gpu.upload("entries", &entries)?);
-        let moments = gpu.buffer("moments of values", 2 * count)?;
-        let clock = gpu.upload("clock of values", &[AdamClock::start()])?;
-        let targets = gpu.buffer("targets", 2 * count)?;
-        let problems: Vec<_> = bank
-            .ranges()
-            .iter()
-            .map(|&(first, count)| Tv2Problem::new(first as usize, count as usize, settings.tv2, bounds))
-            .collect();
-        let prox = NodalProx::new(gpu, &positions, &problems, &targets)?;
-        let bind = |name: &str, memory: &[(&str, &Buffer)]| {
-            let all = memory.iter().map(|&(name, buffer)| (name, buffer.into()));
-            let all: Vec<_> = [("params", params.binding()), ("entries", (&table).into())]
-                .into_iter()
-                .chain(all)
-                .collect();
-            gpu.kernel(name, &[])?.bind(gpu, &all)
-        };
-        Ok(Self {
-            moment: bind(
-                "values_moments",
-                &[("clock", &clock), ("gradient", gradient), ("moments", &moments)],
-            )?,
-            target: bind(
-                "values_targets",
-                &[
-                    ("clock", &clock),
-                    ("values", bank.values()),
-                    ("moments", &moments),
-                    ("targets", &targets),
-                ],
-            )?,
-            accept: bind(
-                "values_accept",
-                &[("solution", prox.solver().values()), ("values", bank.values())],
-            )?,
-            outcome: gpu.readback(prox.solver().problems().len())?,
-            prox,
-            moments,
-            clock,
-            entries: count as u32,
-        })
-    }
-
-    fn record(&self, recorder: &mut Recorder<'_>) {
-        let groups = self.moment.groups([self.entries, 1, 1]);
-        recorder.dispatch(&self.moment, groups, 0);
-        recorder.dispatch(&self.target, groups, 0);
-        self.prox.record(recorder);
-        recorder.dispatch(&self.accept, groups, 0);
-        recorder.copy_out(self.prox.solver().problems().all(), &self.outcome);
-    }
-
-    /// Whether every proximal problem of the step that was recorded last was solved.
-    fn check(&self, gpu: &Gpu) -> Result<()> {
-        let problems: Vec<Tv2Problem> = gpu.fetch(&self.outcome)?;
-        match problems.iter().position(|p| p.status != OPTIMAL) {
-            None => Ok(()),
-            Some(index) => Err(Error::Internal(format!(
-                "the proximal step of activation {index} ended with status {} after {} steps",
-                problems[index].status, problems[index].steps
-            ))),
-        }
     }
 }

@@ -107,7 +107,7 @@ impl TrainableRidge {
         }
         let (bank, channels) = (&model.bank, model.bank.channels());
         let style = batch.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu));
-        let packed = PackedBank::new(gpu, bank, style)?;
+        let packed = PackedBank::new(gpu, bank.layers(), style)?;
         let weights: Vec<f32> = bank.layers().iter().flat_map(|l| l.weights.iter().copied()).collect();
         let weights = gpu.upload("filter weights", &weights)?;
         let effective = gpu.buffer("effective weights", weights.len())?;

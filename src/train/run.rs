@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::data::{Corpus, Prefetch};
+use super::data::{Batch, Corpus, Prefetch};
 use super::log::{FILE_NAME, Log, read_log};
-use super::{GROUPS, KnotEvent, LevelScore, RidgeConfig, StepReport, Trainer, TrainingState, start_model, validate};
+use super::{KnotEvent, LevelScore, Progress, StepReport};
 use crate::gpu::Gpu;
 use crate::io::atomic::write_atomically;
-use crate::report::training_report;
+use crate::io::toml_file;
+use crate::spline::Spline;
 use crate::{Error, Result};
 
 /// Batches that are made ahead of the device.
@@ -86,69 +88,190 @@ pub trait Watch {
     fn stop(&mut self) -> Option<String>;
 }
 
+/// Where the batches of a training come from.
+pub trait Source {
+    /// What a step takes.
+    type Batch;
+
+    /// What the data are: a training is resumed with the same only.
+    fn hash(&self) -> &str;
+
+    /// The batches of `count` samples from sample `first` on, one per call.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a count that the data do not allow.
+    fn batches(self: &Arc<Self>, first: u64, count: usize) -> Result<Box<dyn FnMut() -> Result<Self::Batch>>>;
+}
+
+impl Source for Corpus {
+    type Batch = Batch;
+
+    fn hash(&self) -> &str {
+        Self::hash(self)
+    }
+
+    fn batches(self: &Arc<Self>, first: u64, count: usize) -> Result<Box<dyn FnMut() -> Result<Batch>>> {
+        let mut patches = Prefetch::new(Arc::clone(self), first, count, AHEAD)?;
+        Ok(Box::new(move || patches.next()))
+    }
+}
+
+/// When a training does what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// Samples per step.
+    pub batch: usize,
+    /// Steps of the training.
+    pub steps: u64,
+    /// Checkpoints are written every so many steps.
+    pub checkpoint: u64,
+    /// Steps between validations.
+    pub validate: u64,
+    /// Steps between moves of knots; 0 for none.
+    pub adapt: u64,
+    /// No such move after this part of the training.
+    pub adapt_until: f64,
+}
+
+/// A kind of training that [`Run`] takes from a folder and back: steps on the device, a state that can be saved, a model.
+pub trait Training<'g>: Sized {
+    /// The settings.
+    type Config: Serialize;
+    /// The data.
+    type Source: Source;
+
+    /// The state before the first step.
+    ///
+    /// # Errors
+    /// Settings and device errors.
+    fn start(gpu: &'g Gpu, config: &Self::Config, data: &Self::Source) -> Result<Self>;
+
+    /// The state of a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unusable one; device errors.
+    fn load(gpu: &'g Gpu, checkpoint: &Path) -> Result<Self>;
+
+    /// The settings.
+    fn config(&self) -> &Self::Config;
+    /// What the data were, see [`Source::hash`].
+    fn data(&self) -> &str;
+    /// When to do what.
+    fn plan(&self) -> Plan;
+    /// The counters.
+    fn progress(&self) -> &Progress;
+    /// The counters, to remember a validation.
+    fn progress_mut(&mut self) -> &mut Progress;
+
+    /// Numbers that are trained.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a parameter is not finite; device errors.
+    fn parameters(&self) -> Result<usize>;
+
+    /// The splines as they are now.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    fn splines(&self) -> Result<Vec<Spline>>;
+
+    /// Takes one step.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] after too many refused steps in a row; device errors.
+    fn step(&mut self, batch: &<Self::Source as Source>::Batch) -> Result<StepReport>;
+
+    /// Moves knots; `batch` is that of the last step.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    fn adapt(&mut self, batch: &<Self::Source as Source>::Batch) -> Result<KnotEvent>;
+
+    /// Scores of the model as it is now on what training does not see.
+    ///
+    /// # Errors
+    /// As [`Self::parameters`].
+    fn validate(&self, data: &Self::Source) -> Result<Vec<LevelScore>>;
+
+    /// Writes all that [`Self::load`] needs.
+    ///
+    /// # Errors
+    /// [`Error::Output`]; as [`Self::parameters`].
+    fn write_state(&self, path: &Path) -> Result<()>;
+
+    /// Writes the model as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Output`]; as [`Self::parameters`].
+    fn write_model(&self, path: &Path) -> Result<()>;
+
+    /// The page about the model in the file `model`, or if there is none about the model as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unusable file; as [`Self::parameters`].
+    fn report(&self, model: Option<&Path>, records: &[Value]) -> Result<String>;
+}
+
 /// A training on its way.
-pub struct Run<'g> {
-    gpu: &'g Gpu,
+pub struct Run<T, S> {
     files: RunFiles,
-    corpus: Arc<Corpus>,
-    trainer: Trainer<'g>,
+    data: Arc<S>,
+    trainer: T,
     log: Log,
     deadline: Option<Instant>,
 }
 
-impl<'g> Run<'g> {
+impl<'g, T: Training<'g>> Run<T, T::Source> {
     /// Starts in a folder without a training.
     ///
     /// # Errors
     /// [`Error::Output`] if the folder holds one or cannot be written; settings and device errors.
-    pub fn start(gpu: &'g Gpu, config: &RidgeConfig, corpus: Arc<Corpus>, folder: &Path) -> Result<Self> {
+    pub fn start(gpu: &'g Gpu, config: &T::Config, data: Arc<T::Source>, folder: &Path) -> Result<Self> {
         let files = RunFiles::new(folder);
         files.check_free()?;
-        let state = TrainingState::start(config, corpus.hash(), &start_model(config)?);
-        let trainer = Trainer::new(gpu, &state)?;
+        let trainer = T::start(gpu, config, &data)?;
         std::fs::create_dir_all(folder).map_err(|e| Error::output(folder, e.to_string()))?;
-        let text = config.to_toml()?;
+        let text = toml_file::text(config)?;
         write_atomically(&files.config, |file| std::io::Write::write_all(file, text.as_bytes()))?;
         // First what can be resumed: a log alone could not be.
-        state.write(&files.last)?;
+        trainer.write_state(&files.last)?;
         let mut log = Log::create(folder)?;
         log.write(
-            &json!({ "event": "start", "step": 0, "adapter": gpu.adapter().name, "data": corpus.hash(),
-                           "parameters": parameters(&state), "config": config }),
+            &json!({ "event": "start", "step": 0, "adapter": gpu.adapter().name, "data": data.hash(),
+                           "parameters": trainer.parameters()?, "config": config }),
         )?;
-        Ok(Self::new(gpu, files, corpus, trainer, log))
+        Ok(Self::new(files, data, trainer, log))
     }
 
     /// Goes on where the last checkpoint of `folder` left off.
     ///
     /// # Errors
     /// [`Error::Input`] if there is none, or it is one of other settings or other data; device errors.
-    pub fn resume(gpu: &'g Gpu, config: &RidgeConfig, corpus: Arc<Corpus>, folder: &Path) -> Result<Self> {
+    pub fn resume(gpu: &'g Gpu, config: &T::Config, data: Arc<T::Source>, folder: &Path) -> Result<Self> {
         let files = RunFiles::new(folder);
-        let state = TrainingState::read(&files.last)?;
-        if let Some(difference) = difference(&state.config, config)? {
+        let trainer = T::load(gpu, &files.last)?;
+        if let Some(difference) = difference(trainer.config(), config)? {
             return Err(Error::input(
                 &files.last,
                 format!("belongs to other settings ({difference}); resume with those in config.toml beside it"),
             ));
         }
-        if state.data != corpus.hash() {
+        if trainer.data() != data.hash() {
             return Err(Error::input(
                 &files.last,
-                "belongs to other images; resume with the folder it was started with",
+                "belongs to other data; resume with those it was started with",
             ));
         }
-        let trainer = Trainer::new(gpu, &state)?;
-        let mut log = Log::resume(folder, state.progress.step)?;
-        log.write(&json!({ "event": "resume", "step": state.progress.step, "adapter": gpu.adapter().name }))?;
-        Ok(Self::new(gpu, files, corpus, trainer, log))
+        let step = trainer.progress().step;
+        let mut log = Log::resume(folder, step)?;
+        log.write(&json!({ "event": "resume", "step": step, "adapter": gpu.adapter().name }))?;
+        Ok(Self::new(files, data, trainer, log))
     }
 
-    fn new(gpu: &'g Gpu, files: RunFiles, corpus: Arc<Corpus>, trainer: Trainer<'g>, log: Log) -> Self {
+    fn new(files: RunFiles, data: Arc<T::Source>, trainer: T, log: Log) -> Self {
         Self {
-            gpu,
             files,
-            corpus,
+            data,
             trainer,
             log,
             deadline: None,
@@ -172,7 +295,7 @@ impl<'g> Run<'g> {
     }
 
     /// The state of affairs.
-    pub fn trainer(&self) -> &Trainer<'g> {
+    pub fn trainer(&self) -> &T {
         &self.trainer
     }
 
@@ -181,22 +304,21 @@ impl<'g> Run<'g> {
     /// # Errors
     /// [`Error::Diverged`]; unwritable files; device errors.
     pub fn train(&mut self, watch: &mut dyn Watch) -> Result<Ending> {
-        let config = self.trainer.config().clone();
-        let first = self.trainer.progress().step * config.batch as u64;
-        let mut patches = Prefetch::new(Arc::clone(&self.corpus), first, config.batch, AHEAD)?;
-        let steps = config.schedule.steps;
-        while self.trainer.progress().step < steps {
-            let report = self.trainer.step(&patches.next()?)?;
+        let plan = self.trainer.plan();
+        let first = self.trainer.progress().step * plan.batch as u64;
+        let mut batches = self.data.batches(first, plan.batch)?;
+        while self.trainer.progress().step < plan.steps {
+            let batch = batches()?;
+            let report = self.trainer.step(&batch)?;
             let step = report.step;
             self.log_step(&report)?;
             watch.step(&report);
-            let last = step == steps;
-            let adaptation = &config.adaptation;
+            let last = step == plan.steps;
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
-            if due(adaptation.every) && step as f64 <= adaptation.until * steps as f64 {
-                self.adapt(watch)?;
+            if due(plan.adapt) && step as f64 <= plan.adapt_until * plan.steps as f64 {
+                self.adapt(&batch, watch)?;
             }
-            if due(config.validation.every) || last {
+            if due(plan.validate) || last {
                 self.validate(watch)?;
             }
             let late = || {
@@ -205,8 +327,8 @@ impl<'g> Run<'g> {
                     .then(|| "time budget".to_owned())
             };
             let stop = watch.stop().or_else(late);
-            if due(config.schedule.checkpoint) || last || stop.is_some() {
-                self.trainer.state()?.write(&self.files.last)?;
+            if due(plan.checkpoint) || last || stop.is_some() {
+                self.trainer.write_state(&self.files.last)?;
             }
             if let Some(why) = stop.filter(|_| !last) {
                 self.log.write(&json!({ "event": "stop", "step": step, "why": why }))?;
@@ -223,56 +345,49 @@ impl<'g> Run<'g> {
             return self.log.write(&json!({ "event": "refused", "step": report.step,
                                            "why": "the loss or its gradient is not finite" }));
         };
-        let norms: serde_json::Map<String, Value> = GROUPS
+        let norms: serde_json::Map<String, Value> = taken
+            .names
             .iter()
-            .zip(taken.norms)
+            .zip(&taken.norms)
             .map(|(name, norm)| ((*name).to_owned(), json!(norm)))
             .collect();
-        let activations = self.trainer.activations()?;
-        self.log.write(&json!({
+        let splines = self.trainer.splines()?;
+        let mut record = json!({
             "event": "step",
             "step": report.step,
             "loss": report.loss,
             "psnr": report.psnr,
-            "iterations": report.iterations,
-            "adjoint_iterations": report.adjoint_iterations,
-            "unfinished": report.unfinished,
             "gradient_norms": norms,
             "clipped": taken.factors.iter().filter(|f| **f < 1.0).count(),
             "rate": report.rate,
-            "knots": activations.iter().map(crate::spline::Spline::len).sum::<usize>(),
-            "tv2": activations.iter().map(crate::spline::Spline::tv2).sum::<f64>(),
+            "knots": splines.iter().map(Spline::len).sum::<usize>(),
+            "tv2": splines.iter().map(Spline::tv2).sum::<f64>(),
             "seconds": self.trainer.progress().seconds,
-        }))
+        });
+        if let Some(solver) = &report.solver {
+            record["iterations"] = json!(solver.iterations);
+            record["adjoint_iterations"] = json!(solver.adjoint_iterations);
+            record["unfinished"] = json!(solver.unfinished);
+        }
+        self.log.write(&record)
     }
 
-    fn adapt(&mut self, watch: &mut dyn Watch) -> Result<()> {
-        let event = self.trainer.adapt()?;
+    fn adapt(&mut self, batch: &<T::Source as Source>::Batch, watch: &mut dyn Watch) -> Result<()> {
+        let event = self.trainer.adapt(batch)?;
         watch.adapted(&event);
         let mut record = serde_json::to_value(event).map_err(|e| Error::Internal(e.to_string()))?;
         record["event"] = json!("knots");
         self.log.write(&record)
     }
 
-    /// The model as it is judged and shipped.
-    fn exported(&self) -> Result<crate::model::Ridge> {
-        self.trainer.model()?.bounded_below()
-    }
-
     fn validate(&mut self, watch: &mut dyn Watch) -> Result<()> {
-        let model = self.exported()?;
-        let scores = validate(
-            self.gpu,
-            &model,
-            self.corpus.validation(),
-            &self.trainer.config().validation,
-        )?;
+        let scores = self.trainer.validate(&self.data)?;
         let mean = scores.iter().map(|s| s.psnr).sum::<f64>() / scores.len() as f64;
-        let best = self.trainer.note_validation(mean);
+        let best = self.trainer.progress_mut().note_validation(mean);
         let step = self.trainer.progress().step;
         if best {
-            self.trainer.state()?.write(&self.files.best)?;
-            model.write(&self.files.model)?;
+            self.trainer.write_state(&self.files.best)?;
+            self.trainer.write_model(&self.files.model)?;
         }
         watch.validated(step, &scores, best);
         self.log
@@ -281,28 +396,17 @@ impl<'g> Run<'g> {
 
     /// The figures of the best model so far.
     fn report(&self) -> Result<()> {
-        let settings = serde_json::to_value(self.trainer.config()).map_err(|e| Error::Internal(e.to_string()))?;
-        let model = if self.files.model.exists() {
-            crate::model::Ridge::read(&self.files.model)?
-        } else {
-            self.exported()?
-        };
-        let page = training_report(&model, &read_log(self.log.path())?, &settings)?;
+        let model = self.files.model.exists().then_some(self.files.model.as_path());
+        let page = self.trainer.report(model, &read_log(self.log.path())?)?;
         write_atomically(&self.files.report, |file| {
             std::io::Write::write_all(file, page.as_bytes())
         })
     }
 }
 
-/// Numbers that are trained, counted as the published models are: both halves of antisymmetric activations.
-pub fn parameters(state: &TrainingState) -> usize {
-    let entries = |splines: &[crate::spline::Spline]| splines.iter().map(crate::spline::Spline::len).sum::<usize>();
-    state.weights.len() + entries(&state.activations) + entries(&state.scalings)
-}
-
 /// The first setting in which two configurations differ.
-fn difference(ours: &RidgeConfig, theirs: &RidgeConfig) -> Result<Option<String>> {
-    let value = |c: &RidgeConfig| serde_json::to_value(c).map_err(|e| Error::Internal(e.to_string()));
+fn difference<C: Serialize>(ours: &C, theirs: &C) -> Result<Option<String>> {
+    let value = |c: &C| serde_json::to_value(c).map_err(|e| Error::Internal(e.to_string()));
     Ok(first_difference("", &value(ours)?, &value(theirs)?))
 }
 

@@ -11,6 +11,9 @@ use crate::model::{NormKind, Ridge, Scaling};
 use crate::spline::Spline;
 use crate::{Error, Result};
 
+/// Refused steps in a row after which training gives up.
+const MOST_REFUSED: u64 = 10;
+
 /// Adam's moments (m, v) per parameter.
 pub type Moments = Vec<[f32; 2]>;
 
@@ -66,7 +69,37 @@ impl Progress {
         }
     }
 
-    pub(super) fn clock(&self) -> AdamClock {
+    /// Counts a step that was taken or refused.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] after too many refused ones in a row.
+    pub(crate) fn count(&mut self, taken: bool) -> Result<()> {
+        self.step += 1;
+        if taken {
+            self.refused_in_a_row = 0;
+        } else {
+            self.refused += 1;
+            self.refused_in_a_row += 1;
+        }
+        if self.refused_in_a_row < MOST_REFUSED {
+            return Ok(());
+        }
+        Err(Error::Diverged(format!(
+            "{MOST_REFUSED} steps in a row were not finite, up to step {}; lower the learning rates and resume from the last checkpoint",
+            self.step
+        )))
+    }
+
+    /// Remembers `psnr` of the present step if it is the best so far; whether it is.
+    pub(crate) fn note_validation(&mut self, psnr: f64) -> bool {
+        let better = self.best.is_none_or(|(best, _)| psnr > best);
+        if better {
+            self.best = Some((psnr, self.step));
+        }
+        better
+    }
+
+    pub(crate) fn clock(&self) -> AdamClock {
         AdamClock {
             step: self.moves,
             decay1: self.decay1,

@@ -1,15 +1,18 @@
 //! A training in progress: the device's side of the state, and what a step does.
 
-use super::data::Batch;
+use std::path::Path;
+
+use super::data::{Batch, Corpus};
+use super::run::{Plan, Training};
 use super::state::{Moments, Progress, TrainingState};
-use super::{Hypergradient, Optimiser, RidgeConfig, StepResult, TrainableRidge};
+use super::{
+    Hypergradient, KnotEvent, LevelScore, Optimiser, RidgeConfig, StepResult, TrainableRidge, start_model, validate,
+};
 use crate::gpu::{Buffer, Gpu};
 use crate::model::Ridge;
+use crate::report::training_report;
 use crate::spline::{SlopeBounds, Spline};
 use crate::{Error, Result};
-
-/// Refused steps in a row after which training gives up.
-const MOST_REFUSED: u64 = 10;
 
 /// What a step was like.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,16 +23,23 @@ pub struct StepReport {
     pub loss: f64,
     /// PSNR of the mean squared error of the whole batch.
     pub psnr: f64,
+    /// What the solvers did, if the step has any.
+    pub solver: Option<SolverReport>,
+    /// Factor of the learning rates.
+    pub rate: f64,
+    /// What the optimiser did; `None` if the step was refused because something was not finite.
+    pub taken: Option<StepResult>,
+}
+
+/// What the solvers inside a step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SolverReport {
     /// Iterations of the denoiser, mean over the patches.
     pub iterations: f64,
     /// Iterations of the adjoint solver, mean over the patches.
     pub adjoint_iterations: f64,
     /// Patches whose solvers used up their iterations.
     pub unfinished: usize,
-    /// Factor of the learning rates.
-    pub rate: f64,
-    /// What the optimiser did; `None` if the step was refused because something was not finite.
-    pub taken: Option<StepResult>,
 }
 
 /// A training on the device.
@@ -67,7 +77,8 @@ impl<'g> Trainer<'g> {
         gpu.write(ridge.activations().values(), &entries(&state.activations))?;
         let lipschitz = config.model.mu.max(config.model.rho);
         let hypergradient = Hypergradient::new(gpu, &ridge, lipschitz, &config.hypergradient())?;
-        let mut optimiser = Optimiser::new(gpu, &ridge, hypergradient.gradient(), &bounds, true, &config.optimiser)?;
+        let mut optimiser =
+            Optimiser::for_ridge(gpu, &ridge, hypergradient.gradient(), &bounds, true, &config.optimiser)?;
         for (buffer, moments) in optimiser.moments().into_iter().zip(&state.moments) {
             gpu.write(buffer, moments)?;
         }
@@ -106,28 +117,18 @@ impl<'g> Trainer<'g> {
         } else {
             None
         };
-        self.progress.step += 1;
-        if taken.is_some() {
-            self.progress.refused_in_a_row = 0;
-        } else {
-            self.progress.refused += 1;
-            self.progress.refused_in_a_row += 1;
-        }
-        if self.progress.refused_in_a_row >= MOST_REFUSED {
-            return Err(Error::Diverged(format!(
-                "{MOST_REFUSED} steps in a row were not finite, up to step {}; lower the learning rates and resume from the last checkpoint",
-                self.progress.step
-            )));
-        }
+        self.progress.count(taken.is_some())?;
         self.progress.seconds += start.elapsed().as_secs_f64();
         let squared = result.squared_errors.iter().sum::<f64>() / result.squared_errors.len() as f64;
         Ok(StepReport {
             step: self.progress.step,
             loss: result.loss,
             psnr: -10.0 * squared.log10(),
-            iterations: result.iterations,
-            adjoint_iterations: result.adjoint_iterations,
-            unfinished: result.unfinished,
+            solver: Some(SolverReport {
+                iterations: result.iterations,
+                adjoint_iterations: result.adjoint_iterations,
+                unfinished: result.unfinished,
+            }),
             rate,
             taken,
         })
@@ -139,8 +140,7 @@ impl<'g> Trainer<'g> {
     /// [`Error::Data`] if a parameter is not finite; device errors.
     pub fn state(&self) -> Result<TrainingState> {
         let read = |buffer: &Buffer| self.gpu.read::<[f32; 2]>(buffer);
-        let [filters, values, scalings] = self.optimiser.moments();
-        let moments: [Moments; 3] = [read(filters)?, read(values)?, read(scalings)?];
+        let moments: Vec<Moments> = self.optimiser.moments().into_iter().map(read).collect::<Result<_>>()?;
         let clock = self.optimiser.clock();
         Ok(TrainingState {
             config: self.config.clone(),
@@ -148,7 +148,7 @@ impl<'g> Trainer<'g> {
             weights: self.gpu.read(self.ridge.weights())?,
             activations: self.ridge.activations().splines(self.gpu)?,
             scalings: self.ridge.scalings().splines(self.gpu)?,
-            moments,
+            moments: moments.try_into().map_err(|_| Error::Internal("three groups".into()))?,
             progress: Progress {
                 moves: clock.step,
                 decay1: clock.decay1,
@@ -180,31 +180,17 @@ impl<'g> Trainer<'g> {
         Ok(model)
     }
 
+    /// The model as it is judged and shipped.
+    fn exported(&self) -> Result<Ridge> {
+        self.model()?.bounded_below()
+    }
+
     /// The activations as they are now.
     ///
     /// # Errors
     /// [`Error::Data`] if a value is not finite; device errors.
     pub fn activations(&self) -> Result<Vec<Spline>> {
         self.ridge.activations().splines(self.gpu)
-    }
-
-    /// The configuration.
-    pub fn config(&self) -> &RidgeConfig {
-        &self.config
-    }
-
-    /// The counters.
-    pub fn progress(&self) -> &Progress {
-        &self.progress
-    }
-
-    /// Remembers `psnr` of the present step if it is the best so far; whether it is.
-    pub fn note_validation(&mut self, psnr: f64) -> bool {
-        let better = self.progress.best.is_none_or(|(best, _)| psnr > best);
-        if better {
-            self.progress.best = Some((psnr, self.progress.step));
-        }
-        better
     }
 
     pub(super) fn gpu(&self) -> &'g Gpu {
@@ -249,6 +235,89 @@ impl<'g> Trainer<'g> {
         let weight = |sigma: &f32| (largest / f64::from(*sigma)).powf(exponent) / values;
         sigmas.iter().map(|s| weight(s) as f32).collect()
     }
+}
+
+impl<'g> Training<'g> for Trainer<'g> {
+    type Config = RidgeConfig;
+    type Source = Corpus;
+
+    fn start(gpu: &'g Gpu, config: &RidgeConfig, data: &Corpus) -> Result<Self> {
+        Self::new(gpu, &TrainingState::start(config, data.hash(), &start_model(config)?))
+    }
+
+    fn load(gpu: &'g Gpu, checkpoint: &Path) -> Result<Self> {
+        Self::new(gpu, &TrainingState::read(checkpoint)?)
+    }
+
+    fn config(&self) -> &RidgeConfig {
+        &self.config
+    }
+
+    fn data(&self) -> &str {
+        &self.data
+    }
+
+    fn plan(&self) -> Plan {
+        let RidgeConfig {
+            schedule, adaptation, ..
+        } = &self.config;
+        Plan {
+            batch: self.config.batch,
+            steps: schedule.steps,
+            checkpoint: schedule.checkpoint,
+            validate: self.config.validation.every,
+            adapt: adaptation.every,
+            adapt_until: adaptation.until,
+        }
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn parameters(&self) -> Result<usize> {
+        Ok(parameters(&self.state()?))
+    }
+
+    fn splines(&self) -> Result<Vec<Spline>> {
+        self.activations()
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<StepReport> {
+        Trainer::step(self, batch)
+    }
+
+    fn adapt(&mut self, _: &Batch) -> Result<KnotEvent> {
+        Trainer::adapt(self)
+    }
+
+    fn validate(&self, data: &Corpus) -> Result<Vec<LevelScore>> {
+        validate(self.gpu, &self.exported()?, data.validation(), &self.config.validation)
+    }
+
+    fn write_state(&self, path: &Path) -> Result<()> {
+        self.state()?.write(path)
+    }
+
+    fn write_model(&self, path: &Path) -> Result<()> {
+        self.exported()?.write(path)
+    }
+
+    fn report(&self, model: Option<&Path>, records: &[serde_json::Value]) -> Result<String> {
+        let settings = serde_json::to_value(&self.config).map_err(|e| Error::Internal(e.to_string()))?;
+        let model = model.map_or_else(|| self.exported(), Ridge::read)?;
+        training_report(&model, records, &settings)
+    }
+}
+
+/// Numbers that are trained, counted as the published models are: both halves of antisymmetric activations.
+pub fn parameters(state: &TrainingState) -> usize {
+    let entries = |splines: &[crate::spline::Spline]| splines.iter().map(crate::spline::Spline::len).sum::<usize>();
+    state.weights.len() + entries(&state.activations) + entries(&state.scalings)
 }
 
 /// Nodal values of all splines behind each other.

@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod flow;
+pub mod layered;
 pub mod models;
 pub mod network;
 pub mod operators;
