@@ -260,7 +260,7 @@ fn mistakes_are_named() {
     picture(9, 28)
         .write(place.path("images").join("5.png"), Format::Png8)
         .unwrap();
-    refuses(&arguments(&["-o", "out", "--resume"]), 3, &["other images"]);
+    refuses(&arguments(&["-o", "out", "--resume"]), 3, &["other data"]);
     std::fs::write(place.path("out").join("last.safetensors"), b"torn").unwrap();
     refuses(&arguments(&["-o", "out", "--resume"]), 3, &["last.safetensors"]);
 }
