@@ -17,7 +17,7 @@ use super::trainer::{FlowScore, FlowTrainer, score};
 use crate::gpu::Gpu;
 use crate::io::atomic::write_atomically;
 use crate::report::{FlowPictures, flow_report};
-use crate::train::log::{FILE_NAME, Log, read_log};
+use crate::train::log::{Log, read_log};
 use crate::train::{Ending, RunFiles, first_difference};
 use crate::{Error, Result};
 
@@ -102,7 +102,6 @@ impl<'g> FlowRun<'g> {
     }
 
     fn new(gpu: &'g Gpu, files: RunFiles, trainer: FlowTrainer<'g>, log: Log) -> Self {
-        debug_assert_eq!(log.path(), files.folder.join(FILE_NAME));
         Self {
             gpu,
             files,
