@@ -12,6 +12,7 @@ pub mod command;
 pub mod error;
 pub mod filters;
 pub mod fit;
+pub mod flow;
 pub mod gpu;
 pub mod io;
 pub mod layered;

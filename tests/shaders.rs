@@ -6,6 +6,7 @@ use std::path::Path;
 
 use knotwork::filters::{ConvParams, Region, WeightGradientParams, WeightTotalsParams};
 use knotwork::fit::SampleParams;
+use knotwork::flow::{FlowEntry, FlowParams, ProjectParams};
 use knotwork::gpu::ceilings::FmaParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
 use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
@@ -54,6 +55,13 @@ const VARIANTS: &[(&str, &[(&str, u32)])] = &[
         "spline_forward",
         &[("PIVOTS", 3), ("CHANNELS", 60), ("SLOT_RECORDS", 60)],
     ),
+    ("flow_forward", &[("LAYERS", 8), ("PIVOTS", 32)]),
+    ("flow_forward", &[("LAYERS", 1), ("DIMS", 1), ("PIVOTS", 1)]),
+    ("flow_backward", &[("LAYERS", 8), ("PIVOTS", 32)]),
+    ("flow_backward", &[("LAYERS", 1), ("DIMS", 1), ("PIVOTS", 1)]),
+    ("flow_inverse", &[("LAYERS", 8), ("PIVOTS", 32)]),
+    ("flow_inverse", &[("LAYERS", 1), ("DIMS", 1), ("PIVOTS", 1)]),
+    ("flow_totals", &[("LAYERS", 64), ("DIMS", 1)]),
     ("network_forward", &[("IN", 32), ("OUT", 32), ("HALVINGS", 4)]),
     ("network_forward", &[("IN", 1), ("OUT", 10), ("ACTIVATED", 0)]),
     ("network_backward", &[("IN", 32), ("OUT", 32), ("HALVINGS", 4)]),
@@ -296,6 +304,13 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<AngleEntry>("radon"),
         mismatches::<AngleEntry>("radon_adjoint"),
         mismatches::<FilterParams>("ramp_filter"),
+        mismatches::<FlowParams>("flow_forward"),
+        mismatches::<FlowParams>("flow_backward"),
+        mismatches::<FlowParams>("flow_inverse"),
+        mismatches::<FlowParams>("flow_totals"),
+        mismatches::<FlowParams>("flow_spline_gradient"),
+        mismatches::<FlowEntry>("flow_spline_gradient"),
+        mismatches::<ProjectParams>("flow_project"),
     ]
     .concat();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use knotwork::command::{
-    self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, ImportArgs, InspectArgs, ReduceArgs, TrainingArgs,
+    self, DctArgs, EvaluateArgs, FitArgs, FitNetworkArgs, FlowArgs, FlowEvaluateArgs, ImportArgs, InspectArgs,
+    ReduceArgs, SampleArgs, TrainingArgs,
 };
 use knotwork::layered::Kind;
 
-/// Fit splines or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
+/// Fit splines, flows or small networks to samples; make regularizers, imported from published checkpoints or built from cosines
 #[derive(Parser)]
 #[command(name = "train", version)]
 struct Cli {
@@ -38,6 +39,12 @@ enum Command {
     Unrolled(TrainingArgs),
     /// Remove knots from the activations of a model within an error budget, inside its slope bounds
     Reduce(ReduceArgs),
+    /// Train a normalising flow on points of the line or the plane: a density that can be evaluated and sampled
+    Flow(FlowArgs),
+    /// Likelihood of points under a flow, their log-densities, how well it inverts, and what its density integrates to
+    FlowEvaluate(FlowEvaluateArgs),
+    /// Draw samples from a flow
+    Sample(SampleArgs),
 }
 
 fn main() -> ExitCode {
@@ -56,5 +63,8 @@ fn main() -> ExitCode {
         Command::Denoiser(args) => command::train_layered(&args, Kind::Denoiser),
         Command::Unrolled(args) => command::train_layered(&args, Kind::Unrolled),
         Command::Reduce(args) => command::reduce_knots(&args),
+        Command::Flow(args) => command::train_flow(&args),
+        Command::FlowEvaluate(args) => command::evaluate_flow(&args),
+        Command::Sample(args) => command::sample_flow(&args),
     })
 }

@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use crate::Result;
+use crate::flow::{ARCHITECTURE as FLOW, Flow};
 use crate::layered::{Layered, file::ARCHITECTURE};
 use crate::model::container::{self, Container};
 use crate::model::{Ridge, SHIPPED, Shipped};
 
-/// A regularizer or a network of layers.
+/// A regularizer, a network of layers or a flow.
 pub(super) enum AnyModel {
     /// Denoises by minimising an energy.
     Ridge(Box<Ridge>),
     /// Denoises by being applied.
     Layered(Box<Layered>),
+    /// A density of points, not of images.
+    Flow(Box<Flow>),
 }
 
 impl AnyModel {
@@ -25,7 +28,11 @@ impl AnyModel {
         if !path.exists() && (name == "default" || SHIPPED.iter().any(|s| s.name == name)) {
             return Ok(Self::Ridge(Box::new(Shipped::or_file(path)?)));
         }
+        if !path.exists() && Flow::is_shipped(name) {
+            return Ok(Self::Flow(Box::new(Flow::shipped_or_file(path)?)));
+        }
         container::read(path, |bytes| match Container::open(bytes)?.architecture() {
+            FLOW => Ok(Self::Flow(Box::new(Flow::from_bytes(bytes)?))),
             ARCHITECTURE => Ok(Self::Layered(Box::new(Layered::from_bytes(bytes)?))),
             _ => Ok(Self::Ridge(Box::new(Ridge::from_bytes(bytes)?))),
         })
@@ -36,6 +43,7 @@ impl AnyModel {
         match self {
             Self::Ridge(model) => &model.name,
             Self::Layered(model) => &model.name,
+            Self::Flow(model) => &model.name,
         }
     }
 }

@@ -77,6 +77,12 @@ struct Score {
 pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
     let console = args.common.console();
     let model = AnyModel::open(&args.model)?;
+    if let AnyModel::Flow(flow) = &model {
+        return Err(Error::Usage(format!(
+            "'{}' is a flow, a density of points; use `train flow-evaluate`",
+            flow.name
+        )));
+    }
     if let AnyModel::Ridge(ridge) = &model {
         for &sigma in &args.sigma {
             ridge.alphas(sigma)?;
@@ -100,6 +106,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         scores.extend(match &model {
             AnyModel::Ridge(model) => evaluate_level(&gpu, model, args, sigma, &folder.images, done)?,
             AnyModel::Layered(model) => evaluate_network(&gpu, model, args.seed, sigma, &folder.images, done)?,
+            AnyModel::Flow(_) => return Err(Error::Internal("a flow denoises no images".into())),
         });
     }
     bar.finish_and_clear();

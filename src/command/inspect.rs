@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Console;
 use super::any_model::AnyModel;
 use super::options::model_source;
+use crate::flow::Flow;
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::image::Format;
 use crate::layered::Layered;
@@ -19,9 +20,11 @@ use crate::{Error, Result};
 /// Arguments of `train inspect`.
 #[derive(Args, Clone, Debug)]
 pub struct InspectArgs {
-    /// Model file (regularizer, denoiser, unrolled network), or one of the shipped models: default (wcrr-small), crr-small, dct5
+    /// Model file (regularizer, denoiser, unrolled network, flow), or one of the shipped models: default (wcrr-small), crr-small, dct5,
+    /// flow-moons, flow-ring
     pub model: PathBuf,
-    /// Folder, which must exist, for certificate.json and pictures: activations.svg and filters.png, or report.html of a network
+    /// Folder, which must exist, for certificate.json and pictures: activations.svg and filters.png, report.html of a
+    /// network, or splines.svg of a flow
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Print one JSON object as the last line of stdout
@@ -41,6 +44,7 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
     let model = match AnyModel::open(&args.model)? {
         AnyModel::Ridge(model) => model,
         AnyModel::Layered(model) => return inspect_network(args, &console, &model),
+        AnyModel::Flow(model) => return inspect_flow(args, &console, &model),
     };
     let constants = certificate(&model, 1.0);
     let result = json!({
@@ -111,6 +115,59 @@ fn inspect_network(args: &InspectArgs, console: &Console, model: &Layered) -> Re
             console.say(format!("{name}: {value}"));
         }
     }
+    console.result(&result)
+}
+
+fn inspect_flow(args: &InspectArgs, console: &Console, model: &Flow) -> Result<()> {
+    let constants = model.certificate();
+    let result = json!({
+        "model": model.name,
+        "dimensions": model.dims(),
+        "layers": model.layers(),
+        "knots": model.splines().map(|s| s.len()).collect::<Vec<_>>(),
+        "parameters": model.parameters(),
+        "slope_bounds": (model.slope_bounds.min(), model.slope_bounds.max()),
+        "shear_bound": model.shear_bound,
+        "certificate": constants,
+        "provenance": model.provenance,
+    });
+    if let Some(folder) = &args.output {
+        let (text, plot) = (folder.join("certificate.json"), folder.join("splines.svg"));
+        for output in [&text, &plot] {
+            check_writable(output)?;
+        }
+        let names: Vec<String> = (0..model.splines().count())
+            .map(|n| format!("{} {}", ["m", "n", "T"][n / model.layers()], n % model.layers()))
+            .collect();
+        let named: Vec<_> = names.iter().map(String::as_str).zip(model.splines()).collect();
+        let figure = activations_figure(&named);
+        let pretty = serde_json::to_string_pretty(&result).map_err(|e| Error::Internal(e.to_string()))?;
+        write_atomically(&text, |out| writeln!(out, "{pretty}"))?;
+        write_atomically(&plot, |out| out.write_all(figure.as_bytes()))?;
+    }
+    console.say(format!(
+        "{}: a flow in {} with {} layers and {} parameters, slopes inside {}, shears at most {}",
+        model.name,
+        if model.dims() == 1 {
+            "1 dimension"
+        } else {
+            "2 dimensions"
+        },
+        model.layers(),
+        model.parameters(),
+        model.slope_bounds,
+        model.shear_bound
+    ));
+    for (index, layer) in constants.layers.iter().enumerate() {
+        console.say(format!(
+            "layer {index}: Lipschitz {:.4}, its inverse {:.4}, slopes {:?}, |T'| at most {:.4}",
+            layer.lipschitz, layer.inverse_lipschitz, layer.slopes, layer.shear
+        ));
+    }
+    console.say(format!(
+        "the flow: Lipschitz {:.3e}, its inverse {:.3e}",
+        constants.lipschitz, constants.inverse_lipschitz
+    ));
     console.result(&result)
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod input;
 pub mod manifest;
 pub mod noise;
 pub mod npy;
+pub mod points;
 pub mod table;
 pub mod tensorboard;
 pub mod toml_file;

@@ -10,10 +10,10 @@ use crate::{Error, Result};
 use std::path::Path;
 
 /// The longest file read; at one sample in 4 bytes, the shortest there is, its columns take 24 bytes a sample.
-const MAX_BYTES: u64 = 256 << 20;
+pub(super) const MAX_BYTES: u64 = 256 << 20;
 /// How much of an offending field a message repeats.
 const QUOTED: usize = 40;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Samples in the order of the file, columns of equal length, at least two rows. All x and y are finite in f32, which the
 /// device stores; weights are finite and not negative.
@@ -129,7 +129,7 @@ fn from_array(array: &Array) -> Reasoned<SampleTable> {
 
 /// Between the columns of a line.
 #[derive(Clone, Copy)]
-enum Separator {
+pub(super) enum Separator {
     Character(char),
     Spaces,
 }
@@ -137,7 +137,7 @@ enum Separator {
 impl Separator {
     /// The separator of a file whose first line this is. Semicolons and tabs come first: beside them a comma may be part
     /// of a number, which then is refused as such.
-    fn of(line: &str) -> Self {
+    pub(super) fn of(line: &str) -> Self {
         match [';', '\t', ','].into_iter().find(|&c| line.contains(c)) {
             Some(c) => Self::Character(c),
             None => Self::Spaces,
@@ -145,7 +145,7 @@ impl Separator {
     }
 
     /// The columns of a line without spaces and quotes around them. An empty one after the last separator is no column.
-    fn split(self, line: &str) -> Vec<&str> {
+    pub(super) fn split(self, line: &str) -> Vec<&str> {
         match self {
             Self::Spaces => line.split_whitespace().map(unquoted).collect(),
             Self::Character(c) => {
@@ -276,7 +276,7 @@ fn from_text(bytes: &[u8]) -> Reasoned<SampleTable> {
 }
 
 /// Why a field is no number.
-fn no_number(field: &str) -> String {
+pub(super) fn no_number(field: &str) -> String {
     if field.is_empty() {
         return "is empty; complete or remove the row".into();
     }

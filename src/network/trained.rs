@@ -157,7 +157,7 @@ impl Network {
 
 /// The spline with values that f32 holds and slopes inside the bounds, each value within about one unit in the last place of
 /// the one before plus the increment of `spline`.
-fn rounded_inside(spline: &Spline, bounds: &SlopeBounds) -> Result<Spline> {
+pub(crate) fn rounded_inside(spline: &Spline, bounds: &SlopeBounds) -> Result<Spline> {
     let (t, f) = (spline.knots(), spline.values());
     let mut values = vec![f64::from(f[0] as f32)];
     for n in 0..t.len() - 1 {

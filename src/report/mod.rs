@@ -3,6 +3,7 @@
 
 mod certificate;
 mod filters;
+mod flow;
 pub mod metrics;
 pub mod plot;
 pub mod profile;
@@ -11,5 +12,6 @@ mod training;
 
 pub use certificate::certificate;
 pub use filters::filters_picture;
+pub use flow::{FlowPictures, density_picture, flow_report};
 pub use record::RunRecord;
 pub use training::{layered_report, training_report};

@@ -1,7 +1,7 @@
 //! The report of a training: one page of HTML for the screen and for paper, which needs no other file and runs no script.
 
 mod curves;
-mod html;
+pub(super) mod html;
 mod layered;
 
 pub use layered::layered_report;

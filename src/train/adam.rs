@@ -93,7 +93,7 @@ impl AdamClock {
 pub struct Adam {
     moments: Buffer,
     clock_buffer: Buffer,
-    clock: Bound,
+    tick: Bound,
     step: Bound,
     counts: Vec<u32>,
 }
@@ -145,7 +145,7 @@ impl Adam {
         let moments = gpu.buffer("moments", 2 * parameters.len())?;
         let clock_buffer = gpu.upload("clock", &[AdamClock::start()])?;
         let memory = [("params", params.binding()), ("clock", (&clock_buffer).into())];
-        let clock = gpu.kernel("adam_clock", &[])?.bind(gpu, &memory)?;
+        let tick = gpu.kernel("adam_clock", &[])?.bind(gpu, &memory)?;
         let memory = [
             ("params", params.binding()),
             ("clock", (&clock_buffer).into()),
@@ -157,7 +157,7 @@ impl Adam {
         Ok(Self {
             moments,
             clock_buffer,
-            clock,
+            tick,
             step,
             counts: entries.iter().map(|e| e.count).collect(),
         })
@@ -171,9 +171,18 @@ impl Adam {
         gpu.write(&self.clock_buffer, &[*clock])
     }
 
+    /// Reads the state behind the steps so far, waiting for the device.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn clock(&self, gpu: &Gpu) -> Result<AdamClock> {
+        let clock: Vec<AdamClock> = gpu.read(&self.clock_buffer)?;
+        Ok(clock[0])
+    }
+
     /// Records one step of all groups, counted on the device.
     pub fn record(&self, recorder: &mut Recorder<'_>) {
-        recorder.dispatch(&self.clock, [1, 1, 1], 0);
+        recorder.dispatch(&self.tick, [1, 1, 1], 0);
         self.record_moves(recorder);
     }
 

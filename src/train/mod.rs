@@ -41,6 +41,7 @@ pub use hypergradient::{
 pub use optimiser::{Group, GroupParams, Moves, Optimiser, OptimiserSettings, StepResult, StepRule};
 pub use passes::{GradientPass, HessianPass};
 pub use ridge::{BatchShape, CentreParams, ScalingParams, TrainableRidge};
+pub(crate) use run::first_difference;
 pub use run::{Ending, Plan, Run, RunFiles, Source, Training, Watch};
 pub use start::start_model;
 pub use state::{Moments, Progress, TrainingState};

@@ -410,7 +410,8 @@ fn difference<C: Serialize>(ours: &C, theirs: &C) -> Result<Option<String>> {
     Ok(first_difference("", &value(ours)?, &value(theirs)?))
 }
 
-fn first_difference(path: &str, a: &Value, b: &Value) -> Option<String> {
+/// The first key whose values differ.
+pub(crate) fn first_difference(path: &str, a: &Value, b: &Value) -> Option<String> {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, a)| {
             let path = if path.is_empty() {

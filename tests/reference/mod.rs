@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")]
 
 pub mod device;
+pub mod flow;
 pub mod layered;
 pub mod models;
 pub mod network;

@@ -193,6 +193,18 @@ pub fn panels_figure(title: &str, charts: &[Chart]) -> String {
     grid(title, charts, 2, (472.0, 236.0), (6.0, 0.0), panel)
 }
 
+/// The same with square panels, for points of the plane.
+pub fn square_panels_figure(title: &str, charts: &[Chart]) -> String {
+    let panel = Panel {
+        at: (58.0, 26.0),
+        size: (404.0, 404.0),
+        font: 10.0,
+        ticks: (6, 6),
+        x_labels: true,
+    };
+    grid(title, charts, 2, (472.0, 472.0), (6.0, 0.0), panel)
+}
+
 /// Charts in cells of one size, row by row; `panel` says where the plot area lies in the first.
 fn grid(title: &str, charts: &[Chart], columns: usize, cell: (f64, f64), margin: (f64, f64), panel: Panel) -> String {
     let rows = charts.len().div_ceil(columns).max(1);

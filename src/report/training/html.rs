@@ -18,7 +18,7 @@ pre { background: #f6f6f6; padding: 1em; white-space: pre-wrap; overflow-wrap: a
 ";
 
 /// A page under construction. Texts are escaped; figures are trusted.
-pub(super) struct Page {
+pub(in crate::report) struct Page {
     text: String,
 }
 

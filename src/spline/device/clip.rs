@@ -80,7 +80,7 @@ impl SlopeClip {
 }
 
 /// The f32 at or next to `bound` on the inner side, which `next` finds; WGSL has no infinity.
-fn inwards(bound: f64, next: fn(f32) -> f32) -> f32 {
+pub(crate) fn inwards(bound: f64, next: fn(f32) -> f32) -> f32 {
     let nearest = (bound as f32).clamp(f32::MIN, f32::MAX);
     let stepped = next(nearest);
     let crossed = (f64::from(nearest) - bound) * f64::from(stepped - nearest) < 0.0;

@@ -11,6 +11,7 @@ mod pointwise;
 mod trainable;
 pub mod tv2;
 
+pub(crate) use clip::inwards;
 pub use clip::{ClipParams, SlopeClip};
 pub use gradient::{AlphaParams, BankGradient, BankHistogram, EntryParams, GradientParams};
 pub use pointwise::{Activations, Pointwise, PointwiseParams};
