@@ -142,6 +142,9 @@ fn networks_agree_with_their_formulas() {
     }
 }
 
+/// Moves one parameter.
+type Nudge = Box<dyn Fn(&mut Network, f64)>;
+
 /// Every group of parameters, two entries per layer of each, against central differences of the loss in f64.
 #[test]
 fn gradients_are_the_derivatives_of_the_loss() {
@@ -169,22 +172,22 @@ fn gradients_are_the_derivatives_of_the_loss() {
             let of = |network: &Network| {
                 let filters = network.filters();
                 let mut total = 0.0;
-                for slot in 0..slots {
+                for (slot, weight) in weights.iter().enumerate() {
                     let own = slot * pixels..(slot + 1) * pixels;
                     let out = network.run_with(&filters, &widen(&noisy[own.clone()]), size);
                     for (x, c) in out.iter().zip(&clean[own]) {
                         let d = x - f64::from(*c);
                         let value = if loss == ImageLoss::L1 { d.abs() } else { 0.5 * d * d };
-                        total += f64::from(weights[slot]) * value;
+                        total += f64::from(*weight) * value;
                     }
                 }
                 total
             };
             assert!((got / of(&network) - 1.0).abs() < 1e-5, "loss {got}");
             assert!(squared > 0.0);
-            let check = |name: &str, at: usize, got: f32, scale: f64, mut nudge: Box<dyn FnMut(&mut Network, f64)>| {
+            let check = |name: &str, at: usize, got: f32, scale: f64, nudge: Nudge| {
                 let step = 1e-5;
-                let mut side = |s: f64| {
+                let side = |s: f64| {
                     let mut moved = network.clone();
                     nudge(&mut moved, s * step);
                     of(&moved)

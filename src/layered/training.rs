@@ -139,7 +139,7 @@ impl LossGradient {
 
     /// The loss and the mean squared error of `noisy` patches whose outputs should be `targets`, (patch, row, column), counting
     /// patch by patch with `weights`; the gradients are on the device then. `None` if the loss is not finite. With `keep`,
-    /// [`Self::responses`] can be read afterwards.
+    /// the responses can be read afterwards.
     ///
     /// # Errors
     /// [`Error::Data`] for other numbers of values; device errors.

@@ -179,7 +179,7 @@ pub struct Optimiser {
 
 #[derive(Debug)]
 enum GroupStep {
-    Free(Adam),
+    Free(Box<Adam>),
     Values(Box<ValuesStep>),
 }
 
@@ -214,13 +214,13 @@ impl Optimiser {
     pub fn new(gpu: &Gpu, groups: &[Group<'_>], rule: &StepRule) -> Result<Self> {
         let step = |group: &Group<'_>| {
             Ok(match group.moves {
-                Moves::Free(parameters) => GroupStep::Free(Adam::new(
+                Moves::Free(parameters) => GroupStep::Free(Box::new(Adam::new(
                     gpu,
                     &rule.adam(),
                     &[(0, parameters.len(), group.rate as f32)],
                     parameters,
                     group.gradient,
-                )?),
+                )?)),
                 Moves::Slopes { bank, bounds, odd } => GroupStep::Values(Box::new(ValuesStep::new(
                     gpu,
                     bank,

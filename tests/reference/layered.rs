@@ -64,8 +64,8 @@ impl Network {
             Architecture::Denoiser { .. } => {
                 let mut planes = vec![image.to_vec()];
                 let last = filters.len() - 1;
-                for layer in 0..last {
-                    planes = correlate(&self.shapes[layer], &filters[layer], &planes, size);
+                for (layer, own) in filters[..last].iter().enumerate() {
+                    planes = correlate(&self.shapes[layer], own, &planes, size);
                     self.activate(layer, &mut planes);
                 }
                 correlate(&self.shapes[last], &filters[last], &planes, size).remove(0)
