@@ -320,5 +320,7 @@ fn points_that_are_none_are_refused() {
     }
     // So far out that the square overflows, and none at all.
     assert_eq!(evaluator.log_density(&[1e30, -1e30]).unwrap(), [f32::NEG_INFINITY]);
+    // Or where infinities meet on the way.
+    assert_eq!(evaluator.log_density(&[3e38, 3e38]).unwrap(), [f32::NEG_INFINITY]);
     assert!(evaluator.log_density(&[]).unwrap().is_empty());
 }
