@@ -118,6 +118,14 @@ fn a_network_is_trained_stopped_resumed_evaluated_and_inspected() {
         for name in ["certificate.json", "report.html"] {
             assert!(place.path("seen").join(name).exists(), "{name}");
         }
+        // The network denoises like any model, and scaled for another level.
+        let line =
+            "denoise images/0.png -o out.npy --sigma 0.1 --model whole/model.safetensors --clean images/0.png --json";
+        let done = place.run(line).success("denoise").json();
+        assert!(
+            done["psnr"].as_f64().unwrap() > 15.0 && done["energy"].is_null(),
+            "{done}"
+        );
         // A network is no regularizer.
         let line = ["reduce", "whole/model.safetensors", "-o", "no.safetensors"];
         let ended = place.run_with(TRAIN, &[], &line);

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::Result;
 use crate::flow::{ARCHITECTURE as FLOW, Flow};
 use crate::layered::{Layered, file::ARCHITECTURE};
 use crate::model::container::{self, Container};
 use crate::model::{Ridge, SHIPPED, Shipped};
+use crate::report::certificate;
 
 /// A regularizer, a network of layers or a flow.
 pub(super) enum AnyModel {
@@ -36,6 +39,24 @@ impl AnyModel {
             ARCHITECTURE => Ok(Self::Layered(Box::new(Layered::from_bytes(bytes)?))),
             _ => Ok(Self::Ridge(Box::new(Ridge::from_bytes(bytes)?))),
         })
+    }
+
+    /// Where it came from.
+    pub fn provenance(&self) -> &Value {
+        match self {
+            Self::Ridge(model) => &model.provenance,
+            Self::Layered(model) => &model.provenance,
+            Self::Flow(model) => &model.provenance,
+        }
+    }
+
+    /// What is guaranteed about it, for a regularizer with weight `lambda`.
+    pub fn certificate(&self, lambda: f64) -> Value {
+        match self {
+            Self::Ridge(model) => certificate(model, lambda),
+            Self::Layered(model) => model.certificate(),
+            Self::Flow(model) => serde_json::to_value(model.certificate()).unwrap_or_default(),
+        }
     }
 
     /// Its name.

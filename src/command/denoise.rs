@@ -8,17 +8,18 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Console;
+use super::any_model::AnyModel;
 use super::options::{
-    RunArgs, SolverArgs, load_model, model_source, named_hash, parse_level, parse_positive, quality, say_unfinished,
-    scores_text,
+    RunArgs, SolverArgs, model_source, named_hash, parse_level, parse_positive, quality, say_unfinished, scores_text,
 };
-use crate::Result;
 use crate::gpu::Gpu;
 use crate::io::image::{Format, Image};
+use crate::layered::{Layered, LayeredDenoiser};
 use crate::model::device::RunOptions;
-use crate::model::{DENOISING, Ridge};
-use crate::report::{RunRecord, certificate};
+use crate::model::{DENOISING, Ridge, Shipped};
+use crate::report::RunRecord;
 use crate::solver::{Denoiser, Outcome, Settings, Stop, most_at_once};
+use crate::{Error, Result};
 
 /// Arguments of `reconstruct denoise`.
 #[derive(Args, Clone, Debug)]
@@ -55,7 +56,8 @@ pub struct SolveArgs {
 /// Timed steps of a reconstruction.
 pub(super) struct Solved {
     pub planes: Vec<f32>,
-    pub energy: f64,
+    /// `None` for a network, which minimises none.
+    pub energy: Option<f64>,
     pub iterations: Vec<usize>,
     pub stop: Stop,
     pub compile: f64,
@@ -96,7 +98,7 @@ pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, c
     bar.finish_and_clear();
     let converged = outcomes.iter().all(|o| o.stop == Stop::Converged);
     Ok(Solved {
-        energy: outcomes.iter().map(|o| o.energy).sum(),
+        energy: Some(outcomes.iter().map(|o| o.energy).sum()),
         iterations: outcomes.iter().map(|o| o.iterations).collect(),
         stop: if converged {
             Stop::Converged
@@ -107,6 +109,26 @@ pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, c
         compile,
         solve: start.elapsed().as_secs_f64(),
         tiles: denoiser.tiles(),
+    })
+}
+
+/// Applies a network to every plane of `image`, scaled for noise of `sigma`.
+fn apply(gpu: &Gpu, model: &Layered, sigma: f64, image: &Image) -> Result<Solved> {
+    let before = gpu.timings();
+    let denoiser = LayeredDenoiser::new(gpu, model, [image.height, image.width])?;
+    let compile = gpu.timings().compile - before.compile;
+    let start = Instant::now();
+    let planes = (0..image.channels)
+        .map(|channel| denoiser.run(gpu, image.plane(channel), sigma))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Solved {
+        planes: planes.concat(),
+        energy: None,
+        iterations: vec![model.iterations(); image.channels],
+        stop: Stop::Converged,
+        compile,
+        solve: start.elapsed().as_secs_f64(),
+        tiles: 1,
     })
 }
 
@@ -137,12 +159,28 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
         .unwrap_or_else(|| default_output(&args.input, image.format));
     let format = image.format.for_output(&output)?;
     let record_path = args.run.record_path(&output, &[&args.input])?;
-    let model = load_model(args.solve.solver.model.as_deref(), DENOISING, args.solve.sigma)?;
-    model.alphas(args.solve.sigma)?;
+    let model = match args.solve.solver.model.as_deref() {
+        Some(path) => AnyModel::open(path)?,
+        None => AnyModel::Ridge(Box::new(Shipped::for_level(DENOISING, args.solve.sigma)?)),
+    };
+    match &model {
+        AnyModel::Ridge(ridge) => drop(ridge.alphas(args.solve.sigma)?),
+        AnyModel::Layered(_) => {}
+        AnyModel::Flow(flow) => {
+            return Err(Error::Usage(format!(
+                "'{}' is a flow of points and denoises no images; name a regularizer or a network",
+                flow.name
+            )));
+        }
+    }
     let reading = start.elapsed().as_secs_f64();
 
     let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
-    let solved = solve(&gpu, &model, &args.solve, &image, &console)?;
+    let solved = match &model {
+        AnyModel::Ridge(ridge) => solve(&gpu, ridge, &args.solve, &image, &console)?,
+        AnyModel::Layered(network) => apply(&gpu, network, args.solve.sigma, &image)?,
+        AnyModel::Flow(_) => return Err(Error::Internal("a flow denoises no images".into())),
+    };
 
     let writing = Instant::now();
     let planes = solved.planes;
@@ -155,7 +193,7 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
         "iterations_per_channel": solved.iterations,
         "stop": solved.stop,
         "adapter": gpu.adapter().name,
-        "model": model.name,
+        "model": model.name(),
         "sigma": args.solve.sigma,
         "tiles": solved.tiles,
     });
@@ -178,9 +216,9 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
         "max_iterations": args.solve.solver.max_iter,
         "box": args.solve.solver.limits,
         "accelerated": !args.solve.solver.plain,
-        "model": model.name,
-        "model_provenance": model.provenance,
-        "certificate": certificate(&model, args.solve.lambda),
+        "model": model.name(),
+        "model_provenance": model.provenance(),
+        "certificate": model.certificate(args.solve.lambda),
     });
     let mut record = RunRecord::new("denoise", &gpu, settings);
     record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,
