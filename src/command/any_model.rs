@@ -31,6 +31,9 @@ impl AnyModel {
         if !path.exists() && (name == "default" || SHIPPED.iter().any(|s| s.name == name)) {
             return Ok(Self::Ridge(Box::new(Shipped::or_file(path)?)));
         }
+        if !path.exists() && Layered::is_shipped(name) {
+            return Ok(Self::Layered(Box::new(Layered::shipped_or_file(path)?)));
+        }
         if !path.exists() && Flow::is_shipped(name) {
             return Ok(Self::Flow(Box::new(Flow::shipped_or_file(path)?)));
         }

@@ -243,7 +243,8 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         read.insert("model".into(), model_source(strength.model.as_deref())?);
     }
     if pnp.is_some() {
-        let denoiser = strength.denoiser.as_deref().map(named_hash).transpose()?;
+        let denoiser = strength.denoiser.as_deref().map(|path| model_source(Some(path)));
+        let denoiser = denoiser.transpose()?;
         read.insert("denoiser".into(), denoiser.into());
     }
     record.inputs = Value::Object(read);

@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// Options of `--method pnp`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PnpArgs {
-    /// Denoiser of --method pnp, which this implies: a model of `train denoiser`
+    /// Denoiser of --method pnp, which this implies: a model of `train denoiser`, or the shipped denoiser-25
     #[arg(long, value_name = "FILE")]
     pub denoiser: Option<PathBuf>,
     /// Iteration of --method pnp [default: fbs]
@@ -103,7 +103,7 @@ impl ChosenPnp {
                 "--method pnp wants a denoiser: name a model of `train denoiser` with --denoiser".into(),
             ));
         };
-        let denoiser = Layered::read(path)?;
+        let denoiser = Layered::shipped_or_file(path)?;
         let Architecture::Denoiser { averaging } = denoiser.architecture else {
             return Err(Error::input(
                 path,

@@ -13,6 +13,15 @@ use crate::{Error, Result};
 /// What model files of networks call themselves.
 pub(crate) const ARCHITECTURE: &str = "layered";
 
+/// The networks inside the program.
+const SHIPPED: &[(&str, &[u8])] = &[
+    (
+        "denoiser-25",
+        include_bytes!("../../assets/models/denoiser-25.safetensors"),
+    ),
+    ("deblur-8", include_bytes!("../../assets/models/deblur-8.safetensors")),
+];
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Description {
@@ -62,6 +71,32 @@ impl Layered {
     /// [`Error::Input`] with the first thing that is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         container::read(path, Self::from_bytes)
+    }
+
+    /// Whether `name` is that of a shipped network.
+    pub fn is_shipped(name: &str) -> bool {
+        SHIPPED.iter().any(|(shipped, _)| *shipped == name)
+    }
+
+    /// A BLAKE3 hash of all of them, in hexadecimal.
+    pub fn shipped_hash() -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (_, bytes) in SHIPPED {
+            hasher.update(blake3::hash(bytes).as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// The model at `path`: a file, or the name of a shipped network if there is no such file.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn shipped_or_file(path: &Path) -> Result<Self> {
+        let name = path.to_str().filter(|_| !path.exists());
+        match SHIPPED.iter().find(|(shipped, _)| Some(*shipped) == name) {
+            Some((_, bytes)) => Self::from_bytes(bytes),
+            None => Self::read(path),
+        }
     }
 
     /// Parses and checks the bytes of a model file.

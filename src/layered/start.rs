@@ -52,11 +52,12 @@ pub fn start_model(config: &LayeredConfig) -> Result<Layered> {
     };
     let sets = filters.len() - usize::from(net.kind == Kind::Denoiser);
     let activation = activation(config)?;
-    // Responses of the first layer but the means, which are positive anyway, are lifted above the kink.
+    // Responses of the first layer but the means, which are positive anyway, are lifted above the kink by the standard deviation
+    // of the noise in them: nearly the identity, yet not so far that training would have to find the kink first.
     let lifted = net.activation != ActivationKind::Spline;
     let shift = |set: usize, channel: usize| {
         if lifted && set == 0 && !channel.is_multiple_of(size * size) {
-            net.range as f32
+            (config.sigma() / size as f64) as f32
         } else {
             0.0
         }

@@ -15,6 +15,7 @@ use super::super::{DeviceArgs, Job};
 use crate::io::hash::blake3_file;
 use crate::io::image::Format;
 use crate::io::manifest::Entry;
+use crate::layered::Layered;
 use crate::model::{SHIPPED, shipped_hash};
 use crate::{Error, Result};
 
@@ -93,21 +94,21 @@ impl Item {
         for (what, path) in named.chain(self.job.unnamed_files()) {
             files.insert(what.into(), blake3_file(&path)?.into());
         }
-        // One that an option names is among the files; this one may be named in the file of settings.
-        if let Some(path) = self.job.denoiser()? {
-            files.insert("denoiser".into(), blake3_file(&path)?.into());
-        }
-        let model = match self.job.model()? {
-            Some(path) if path.exists() => json!({ "file": blake3_file(&path)? }),
-            name => json!({ "shipped": name }),
+        let of = |path: Option<PathBuf>| {
+            Ok::<_, Error>(match path {
+                Some(path) if path.exists() => json!({ "file": blake3_file(&path)? }),
+                name => json!({ "shipped": name }),
+            })
         };
+        let (model, denoiser) = (of(self.job.model()?)?, of(self.job.denoiser()?)?);
         let basis = json!({
             "schema": 1,
             "version": env!("CARGO_PKG_VERSION"),
-            "shipped": shipped_hash(),
+            "shipped": [shipped_hash(), Layered::shipped_hash()],
             "options": self.values,
             "files": files,
             "model": model,
+            "denoiser": denoiser,
         });
         Ok(blake3::hash(basis.to_string().as_bytes()).to_hex().to_string())
     }
@@ -207,8 +208,14 @@ impl<'a> Items<'a> {
         if let Some(value) = value {
             argument.push("=");
             let path = self.resolve(value);
-            let shipped = || value == "default" || SHIPPED.iter().any(|model| model.name == value);
-            if known.names_file && !(known.id == "model" && !path.exists() && shipped()) {
+            let shipped = || match known.id.as_str() {
+                "model" => {
+                    value == "default" || SHIPPED.iter().any(|model| model.name == value) || Layered::is_shipped(value)
+                }
+                "denoiser" => Layered::is_shipped(value),
+                _ => false,
+            };
+            if known.names_file && (path.exists() || !shipped()) {
                 argument.push(path);
             } else {
                 argument.push(value);
@@ -265,8 +272,10 @@ impl<'a> Items<'a> {
             // An option that was not given and has no default has no values.
             let raw = given.get_raw(&known.id).into_iter().flatten();
             if known.names_file {
-                // The model need not be a file; [`Item::key`] asks the job for it.
-                let files = raw.filter(|_| known.id != "model").map(PathBuf::from);
+                // Model and denoiser need not be files; [`Item::key`] asks the job for them.
+                let files = raw
+                    .filter(|_| known.id != "model" && known.id != "denoiser")
+                    .map(PathBuf::from);
                 item.files.extend(files.map(|path| (known.id.clone(), path)));
             } else {
                 let texts: Vec<Value> = raw.map(|text| text.to_string_lossy().into()).collect();
