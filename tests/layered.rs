@@ -507,9 +507,16 @@ fn models_outside_their_bounds_are_refused() {
     model = good.clone();
     model.filters.pop();
     refused(&model, "chain");
+    let good_again = good.clone();
     model = good;
     model.slope_bounds = (-1.5, 1.0);
     refused(&model, "slope bounds");
+    model = good_again.clone();
+    model.shifts.pop();
+    refused(&model, "sets");
+    model = good_again;
+    model.sigma = 1e-300;
+    refused(&model, "noise");
     let mut unrolled = start_model(&config(Kind::Unrolled)).unwrap();
     unrolled
         .filters
@@ -526,4 +533,64 @@ fn models_outside_their_bounds_are_refused() {
         blur: vec![],
     };
     refused(&unrolled, "step");
+    unrolled.architecture = Architecture::Unrolled {
+        steps: 1,
+        step: 0.5,
+        blur: vec![0.0; 9],
+    };
+    unrolled.filters.truncate(1);
+    unrolled.activations.truncate(1);
+    unrolled.shifts.truncate(1);
+    unrolled.scalings.truncate(1);
+    refused(&unrolled, "step");
+    unrolled.architecture = Architecture::Unrolled {
+        steps: 1_000_000_000,
+        step: 0.5,
+        blur: vec![],
+    };
+    refused(&unrolled, "steps");
+}
+
+/// Channels that hardly couple and differ in size: what the device makes of them is certified all the same.
+#[test]
+fn the_norm_bound_of_a_layer_is_tight_for_what_training_makes() {
+    let _turn = turn();
+    let mut config = config(Kind::Denoiser);
+    config.network.depth = 4;
+    let mut raw = start_model(&config).unwrap();
+    for layer in &mut raw.filters {
+        let (inputs, taps) = (layer.inputs, layer.size * layer.size);
+        for (n, w) in layer.weights.iter_mut().enumerate() {
+            *w = *w * (1.7_f32).powi((n / taps % inputs) as i32 % 5 - 2) + 1e-4;
+        }
+    }
+    let parts = Parts::new(gpu(), &raw, true).unwrap();
+    let used = parts.read(gpu(), &raw, true).unwrap();
+    for (layer, norm) in used.norms().into_iter().enumerate() {
+        assert!((0.99..1.0 + 1e-5).contains(&norm), "layer {layer}: {norm}");
+    }
+}
+
+/// The bound against the largest singular value of the layer as a dense matrix, which it must not undercut.
+#[test]
+fn the_norm_bound_of_a_layer_is_never_too_small() {
+    for (seed, inputs, outputs) in [(1, 1, 4), (2, 3, 3), (3, 5, 2), (4, 4, 1)] {
+        let layer = reference::models::layer(seed, inputs, outputs, 3);
+        let side = 9;
+        let pixels = side * side;
+        let mut x = vec![0.0; inputs * pixels];
+        x.iter_mut().enumerate().for_each(|(n, v)| *v = 1.0 + (n % 7) as f64);
+        let mut norm_squared = 0.0;
+        for _ in 0..200 {
+            let size = [side, side];
+            let y = reference::correlate(&layer, &reference::Bounded::exact(&x), size);
+            let z = reference::scatter(&layer, &reference::Bounded::exact(&y.value), size).value;
+            norm_squared = norm(&z) / norm(&x);
+            let length = norm(&z);
+            x = z.iter().map(|v| v / length).collect();
+        }
+        let bound = knotwork::filters::norm::row_sum_bound(&layer);
+        assert!(bound >= norm_squared * (1.0 - 1e-9), "{bound} below {norm_squared}");
+        assert!(bound < 40.0 * norm_squared, "{bound} says nothing about {norm_squared}");
+    }
 }

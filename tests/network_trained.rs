@@ -4,8 +4,8 @@
 mod common;
 
 use common::values;
+use knotwork::filters::norm::matrix_bound;
 use knotwork::network::targets::Target;
-use knotwork::network::trained::norm_bound;
 use knotwork::network::{Architecture, Member, Network, Shape};
 use knotwork::spline::{SlopeBounds, Spline};
 use nalgebra::DMatrix;
@@ -22,7 +22,7 @@ fn the_norm_bound_is_tight_and_never_too_small() {
                 .map(|v| scale * f64::from(*v))
                 .collect();
             let largest = DMatrix::from_row_slice(rows, columns, &w).singular_values().max();
-            let bound = norm_bound(&w, columns);
+            let bound = matrix_bound(&w, columns);
             // The singular values themselves are known to a few roundings of f64; the bound may exceed by n^(2^-25).
             assert!(
                 bound >= largest * (1.0 - 1e-14),
@@ -34,10 +34,10 @@ fn the_norm_bound_is_tight_and_never_too_small() {
             );
         }
     }
-    assert_eq!(norm_bound(&[0.0; 6], 3), 0.0);
+    assert_eq!(matrix_bound(&[0.0; 6], 3), 0.0);
     // A rotation: all singular values equal, the worst case of the bound.
     let (sin, cos) = 0.7_f64.sin_cos();
-    assert!((norm_bound(&[cos, -sin, sin, cos], 2) - 1.0).abs() < 5e-8);
+    assert!((matrix_bound(&[cos, -sin, sin, cos], 2) - 1.0).abs() < 5e-8);
 }
 
 fn network(weights: Vec<f64>, values: &[f64]) -> Network {

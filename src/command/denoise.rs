@@ -113,16 +113,18 @@ pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, c
 }
 
 /// Applies a network to every plane of `image`, scaled for noise of `sigma`.
-fn apply(gpu: &Gpu, model: &Layered, sigma: f64, image: &Image) -> Result<Solved> {
+fn apply(gpu: &Gpu, model: &Layered, args: &SolveArgs, image: &Image) -> Result<Solved> {
     let before = gpu.timings();
     let denoiser = LayeredDenoiser::new(gpu, model, [image.height, image.width])?;
     let compile = gpu.timings().compile - before.compile;
     let start = Instant::now();
     let planes = (0..image.channels)
-        .map(|channel| denoiser.run(gpu, image.plane(channel), sigma))
+        .map(|channel| denoiser.run(gpu, image.plane(channel), args.sigma))
         .collect::<Result<Vec<_>>>()?;
+    let (low, high) = args.solver.limits.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+    let planes = planes.concat().into_iter().map(|v| v.clamp(low, high)).collect();
     Ok(Solved {
-        planes: planes.concat(),
+        planes,
         energy: None,
         iterations: vec![model.iterations(); image.channels],
         stop: Stop::Converged,
@@ -178,7 +180,7 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
     let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
     let solved = match &model {
         AnyModel::Ridge(ridge) => solve(&gpu, ridge, &args.solve, &image, &console)?,
-        AnyModel::Layered(network) => apply(&gpu, network, args.solve.sigma, &image)?,
+        AnyModel::Layered(network) => apply(&gpu, network, &args.solve, &image)?,
         AnyModel::Flow(_) => return Err(Error::Internal("a flow denoises no images".into())),
     };
 
@@ -209,17 +211,20 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
         "solve": solved.solve,
         "total": start.elapsed().as_secs_f64(),
     });
-    let settings = json!({
+    let mut settings = json!({
         "sigma": args.solve.sigma,
-        "lambda": args.solve.lambda,
-        "tolerance": args.solve.solver.tol,
-        "max_iterations": args.solve.solver.max_iter,
         "box": args.solve.solver.limits,
-        "accelerated": !args.solve.solver.plain,
         "model": model.name(),
         "model_provenance": model.provenance(),
         "certificate": model.certificate(args.solve.lambda),
     });
+    // A network solves nothing.
+    if let AnyModel::Ridge(_) = model {
+        settings["lambda"] = json!(args.solve.lambda);
+        settings["tolerance"] = json!(args.solve.solver.tol);
+        settings["max_iterations"] = json!(args.solve.solver.max_iter);
+        settings["accelerated"] = json!(!args.solve.solver.plain);
+    }
     let mut record = RunRecord::new("denoise", &gpu, settings);
     record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,
         "model": model_source(args.solve.solver.model.as_deref())? });

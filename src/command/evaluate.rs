@@ -210,13 +210,20 @@ fn evaluate_network(
     mut done: impl FnMut(usize),
 ) -> Result<Vec<Score>> {
     let mut scores = Vec::new();
+    // Preparing a network takes longer than applying it: the last one serves as long as the size stays.
+    let mut prepared: Option<([usize; 2], LayeredDenoiser)> = None;
     for (index, (name, image)) in images.iter().enumerate() {
         let pixels = image.height * image.width;
         let mut planes = Vec::with_capacity(image.planes.len());
         for ((size, noisy), clean) in add_noise(image, seed, index as u64, sigma).zip(image.planes.chunks_exact(pixels))
         {
             let measured = model.measured(clean, &noisy, size)?;
-            planes.extend(LayeredDenoiser::new(gpu, model, size)?.run(gpu, &measured, sigma)?);
+            let denoiser = match prepared.take() {
+                Some((same, denoiser)) if same == size => denoiser,
+                _ => LayeredDenoiser::new(gpu, model, size)?,
+            };
+            planes.extend(denoiser.run(gpu, &measured, sigma)?);
+            prepared = Some((size, denoiser));
             done(1);
         }
         let (psnr, ssim) = quality(&planes, image)?;

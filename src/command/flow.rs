@@ -71,7 +71,9 @@ pub fn train_flow(args: &FlowArgs) -> Result<()> {
     let interrupt = Interrupt::install()?;
     let gpu = args.common.device.open(None)?;
     let make = if args.resume { FlowRun::resume } else { FlowRun::start };
-    let budget = args.time_budget.map(Duration::from_secs_f64);
+    let budget = args
+        .time_budget
+        .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     let mut run = make(&gpu, &config, data, &args.output)?.within(budget);
     if args.tensorboard {
         run = run.with_tensorboard()?;

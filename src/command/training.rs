@@ -102,7 +102,9 @@ where
     } else {
         Run::<T, _>::start
     };
-    let budget = args.time_budget.map(Duration::from_secs_f64);
+    let budget = args
+        .time_budget
+        .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     let mut run = make(gpu, config, Arc::clone(corpus), &args.output)?.within(budget);
     if args.tensorboard {
         run = run.with_tensorboard()?;

@@ -125,7 +125,9 @@ impl Flow {
                 found.inverse_lipschitz,
             ),
         ] {
-            if (stated - found).abs() > AGREEMENT * found {
+            // Written so that infinities and NaN are refused, too.
+            let agrees = found.is_finite() && (stated - found).abs() <= AGREEMENT * found;
+            if !agrees {
                 return Err(Error::Data(format!(
                     "the certificate states the {name} {stated}, but the model has {found}; it was tampered with or damaged"
                 )));

@@ -1,6 +1,6 @@
 //! A flow as a value: standardisation, layers of splines, and the bounds that they keep.
 
-use crate::network::rounded_inside;
+use crate::spline::rounded_inside;
 use crate::spline::{SlopeBounds, Spline};
 use crate::{Error, Result};
 

@@ -114,7 +114,7 @@ impl<'g> FlowRun<'g> {
     /// Stops with a checkpoint once `budget` has passed.
     #[must_use]
     pub fn within(mut self, budget: Option<Duration>) -> Self {
-        self.deadline = budget.map(|b| Instant::now() + b);
+        self.deadline = budget.and_then(|b| Instant::now().checked_add(b));
         self
     }
 

@@ -2,10 +2,10 @@
 
 use super::config::LayeredConfig;
 use super::trainer::LayeredTrainer;
-use crate::Result;
 use crate::spline::{Budget, Spline, clip_slopes, input_histogram, insert_knots, propose_knots, reduce};
 use crate::train::data::Batch;
-use crate::train::{KnotEvent, Moments, interpolated};
+use crate::train::{KnotEvent, Moments, Training, interpolated};
+use crate::{Error, Result};
 
 /// Responses per activation that are looked at.
 const SAMPLES: usize = 20_000;
@@ -23,9 +23,16 @@ impl LayeredTrainer<'_> {
     /// the knots whose hat functions promise most and leaves the function as it is; Adam's moments are interpolated.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] if a parameter is not finite; device errors.
+    /// [`Error::Usage`] for activations whose knots are fixed; [`Error::Data`] if a parameter or the loss is not finite; device errors.
     pub fn adapt(&mut self, patches: &Batch) -> Result<KnotEvent> {
-        self.loss(patches, true)?;
+        if !self.config().network.trains_values() {
+            return Err(Error::Usage("the knots of these activations are fixed".into()));
+        }
+        if self.loss(patches, true)?.is_none() {
+            return Err(Error::Data(
+                "knots cannot be moved by patches whose loss is not finite".into(),
+            ));
+        }
         let before = self.state()?;
         let mut after = before.clone();
         let mut event = KnotEvent {
@@ -58,24 +65,26 @@ impl LayeredTrainer<'_> {
 
     fn samples(&self, set: usize, alphas: &[f32]) -> Result<Vec<Samples>> {
         let gpu = self.gpu();
-        let (region, u, g) = self.gradient.responses(set);
-        let (u, g): (Vec<f32>, Vec<f32>) = (gpu.read(u)?, gpu.read(g)?);
+        let (region, uses) = self.gradient.responses(set);
         let channels = self.parts().banks()[set].channels();
         let slots = self.batch();
         let (rows, cols) = (region.inside_rows as usize, region.inside_cols as usize);
-        let stride = (slots * rows * cols).div_ceil(SAMPLES);
+        let stride = (uses.len() * slots * rows * cols).div_ceil(SAMPLES);
         let mut samples = vec![Samples::default(); channels];
-        for (slot, channel) in (0..slots * channels).map(|n| (n / channels, n % channels)) {
-            let alpha = f64::from(alphas[channel]);
-            let plane = region.first as usize
-                + slot * region.image_stride as usize
-                + channel * region.plane_stride as usize
-                + region.inside_top as usize * region.row_stride as usize
-                + region.inside_left as usize;
-            for n in (slot % stride..rows * cols).step_by(stride) {
-                let at = plane + n / cols * region.row_stride as usize + n % cols;
-                samples[channel].t.push(alpha * f64::from(u[at]));
-                samples[channel].descent.push(-f64::from(g[at]) / alpha);
+        for [u, g] in uses {
+            let (u, g): (Vec<f32>, Vec<f32>) = (gpu.read(&**u)?, gpu.read(&**g)?);
+            for (slot, channel) in (0..slots * channels).map(|n| (n / channels, n % channels)) {
+                let alpha = f64::from(alphas[channel]);
+                let plane = region.first as usize
+                    + slot * region.image_stride as usize
+                    + channel * region.plane_stride as usize
+                    + region.inside_top as usize * region.row_stride as usize
+                    + region.inside_left as usize;
+                for n in (slot % stride..rows * cols).step_by(stride) {
+                    let at = plane + n / cols * region.row_stride as usize + n % cols;
+                    samples[channel].t.push(alpha * f64::from(u[at]));
+                    samples[channel].descent.push(-f64::from(g[at]) / alpha);
+                }
             }
         }
         Ok(samples)

@@ -61,8 +61,8 @@ pub(super) struct Builder<'a> {
     /// Gradients of the weights of all layers and of the shifts of all sets.
     pub weights: Buffer,
     pub shifts: Buffer,
-    /// Per set: responses, and the gradient with respect to the activations' values.
-    pub kept: Vec<[Arc<Buffer>; 2]>,
+    /// Per set and use of it: responses, and the gradient with respect to the activations' values.
+    pub kept: Vec<Vec<[Arc<Buffer>; 2]>>,
 }
 
 /// The gradients of the parameters of one set of activations, from its responses and the gradient of its values in fixed buffers.
@@ -77,12 +77,8 @@ struct SetGradients {
 impl<'a> Builder<'a> {
     pub fn new(gpu: &'a Gpu, parts: &'a Parts, tiling: &'a Tiling, slots: usize) -> Result<Self> {
         let make = Maker::new(gpu, parts, tiling, slots)?;
-        let kept = parts.banks().iter().map(|bank| {
-            let planes = || make.frame("kept planes", bank.channels()).map(Arc::new);
-            Ok([planes()?, planes()?])
-        });
         Ok(Self {
-            kept: kept.collect::<Result<_>>()?,
+            kept: parts.banks().iter().map(|_| Vec::new()).collect(),
             forward: Tape::default(),
             backward: Vec::new(),
             weights: gpu.buffer("weight gradient", parts.raw().len())?,
@@ -255,9 +251,13 @@ impl<'a> Builder<'a> {
     /// Through the activations of a set: from the gradient with respect to their values in place to the one with respect to their
     /// responses, with those of the parameters on the way.
     fn through(&mut self, own: &SetGradients, accumulate: bool) -> Result<()> {
-        for (from, to) in [&own.u, &own.g].into_iter().zip(&self.kept[own.set]) {
-            self.backward.push(Back::Keep(Arc::clone(from), Arc::clone(to)));
+        let mut pair = Vec::new();
+        for from in [&own.u, &own.g] {
+            let to = Arc::new(self.make.gpu.buffer("kept planes", from.len())?);
+            self.backward.push(Back::Keep(Arc::clone(from), Arc::clone(&to)));
+            pair.push(to);
         }
+        self.kept[own.set].extend(<[_; 2]>::try_from(pair));
         self.backward.push(Back::Bank {
             set: own.set,
             gradient: Arc::clone(&own.bank),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::model::{MOST_CHANNELS, MOST_WEIGHTS};
 use crate::io::toml_file;
 use crate::spline::SlopeBounds;
 use crate::train::data::DataSettings;
@@ -181,6 +182,9 @@ impl Default for Held {
     }
 }
 
+/// Correlations of the filters of a layer that fit one launch.
+const MOST_LAGS: usize = 65535 * 64;
+
 /// Slopes of trained activations stay this far inside their bounds, so that those of the values as f32 holds them keep them too.
 pub(super) const INSET: f64 = 2e-5;
 
@@ -258,7 +262,9 @@ impl LayeredConfig {
         let rate = |v: f64| v >= 0.0 && v.is_finite();
         let odd = |n: usize| !n.is_multiple_of(2);
         let unrolled = net.kind == Kind::Unrolled;
-        let rules: [(bool, &str); 21] = [
+        let weights = net.channels * net.channels * net.size * net.size * net.depth;
+        let lags = net.channels * net.channels * (2 * net.size - 1).pow(2);
+        let rules: [(bool, &str); 22] = [
             (!self.name.is_empty(), "name must not be empty"),
             (self.batch > 0, "batch must be at least 1"),
             (
@@ -270,8 +276,12 @@ impl LayeredConfig {
                 "[network] size must be odd, 3 to 15",
             ),
             (
-                net.channels >= net.size * net.size && net.channels <= 512,
-                "[network] channels must be at least size squared, so that no image is lost, and at most 512",
+                net.channels >= net.size * net.size && net.channels <= MOST_CHANNELS,
+                "[network] channels must be at least size squared, so that no image is lost, and at most 256",
+            ),
+            (
+                unrolled || (weights <= MOST_WEIGHTS && lags <= MOST_LAGS),
+                "[network] channels, size and depth together make too many weights for one launch",
             ),
             (
                 (if unrolled { 1 } else { 2 }..=64).contains(&net.depth),

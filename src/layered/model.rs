@@ -50,8 +50,17 @@ pub struct Layered {
     pub provenance: Value,
 }
 
-/// Norms may exceed 1 by this: the rounding of f64 bounds.
+/// Norms and slopes may exceed 1 by this: the rounding of f64 bounds.
 const SLACK: f64 = 1e-8;
+/// The same for their product over all layers.
+const LIPSCHITZ_SLACK: f64 = 1e-6;
+
+/// Sizes up to which every launch fits and constants are computed in seconds.
+pub(super) const MOST_WEIGHTS: usize = 1_500_000;
+pub(super) const MOST_CHANNELS: usize = 256;
+pub(super) const LARGEST_SIDE: usize = 15;
+const MOST_STEPS: usize = 1000;
+const MOST_TAPS: usize = 31 * 31;
 
 impl Layered {
     /// Checks that the parts fit each other and keep their bounds.
@@ -60,6 +69,7 @@ impl Layered {
     /// [`Error::Data`] naming what does not.
     pub fn check(&self) -> Result<()> {
         let fail = |why: String| Err(Error::Data(why));
+        self.check_sizes()?;
         let layers = self.filters.len();
         let sets = self.activations.len();
         let first = |index: usize| self.filters.get(index).map_or((0, 0), |l| (l.inputs, l.outputs));
@@ -68,7 +78,11 @@ impl Layered {
                 if !(*averaging > 0.0 && *averaging <= 1.0) {
                     return fail(format!("averaging {averaging} must lie in (0, 1]"));
                 }
-                let chained = self.filters.windows(2).all(|w| w[0].outputs == w[1].inputs);
+                let width = first(0).1;
+                let chained = self
+                    .filters
+                    .windows(2)
+                    .all(|w| w[0].outputs == width && w[1].inputs == width);
                 if layers < 2 || sets + 1 != layers || !chained || first(0).0 != 1 || first(layers - 1).1 != 1 {
                     return fail(format!(
                         "{layers} layers and {sets} sets of activations are no chain from one plane to one plane"
@@ -76,14 +90,16 @@ impl Layered {
                 }
             }
             Architecture::Unrolled { steps, step, blur } => {
+                let width = first(0).1;
                 let fits = (layers == 1 || layers == *steps) && sets == layers && *steps > 0;
+                let fits = fits && self.filters.iter().all(|l| l.outputs == width);
                 if !fits || (0..layers).any(|l| first(l).0 != 1) {
                     return fail(format!(
                         "{layers} layers and {sets} sets of activations do not serve {steps} steps on one plane"
                     ));
                 }
                 let norm = self.data_norm_squared()?;
-                if !(*step > 0.0 && *step * norm < 2.0) {
+                if !(*step > 0.0 && norm > 0.0 && *step < 2.0 / norm && (*step as f32).is_normal()) {
                     return fail(format!(
                         "step {step} must lie in (0, {:.4}), 2 / |H|^2 for a kernel of {} taps",
                         2.0 / norm,
@@ -129,8 +145,35 @@ impl Layered {
                 return fail(format!("layer {index} has a norm of up to {norm}, above 1"));
             }
         }
-        if !(self.sigma > 0.0 && self.sigma.is_finite()) {
-            return fail(format!("noise level {} must be positive", self.sigma));
+        if !(self.sigma > 1e-6 && self.sigma < 1e6) {
+            return fail(format!("noise level {} is no level of noise", self.sigma));
+        }
+        Ok(())
+    }
+
+    /// What would take forever or does not fit a launch is refused before anything is computed from it.
+    fn check_sizes(&self) -> Result<()> {
+        let fail = |why: String| Err(Error::Data(why));
+        let sets = [self.activations.len(), self.shifts.len(), self.scalings.len()];
+        if sets.iter().any(|s| *s != sets[0]) {
+            return fail(format!("{sets:?} sets of activations, shifts and scalings"));
+        }
+        for (index, layer) in self.filters.iter().enumerate() {
+            let [channels, size] = [layer.inputs.max(layer.outputs), layer.size];
+            if channels > MOST_CHANNELS || size > LARGEST_SIDE || layer.weights.len() > MOST_WEIGHTS {
+                return fail(format!(
+                    "layer {index} of {channels} channels and {size} x {size} filters is too large"
+                ));
+            }
+        }
+        let weights: usize = self.filters.iter().map(|l| l.weights.len()).sum();
+        if weights > MOST_WEIGHTS {
+            return fail(format!("{weights} weights in all are too many, at most {MOST_WEIGHTS}"));
+        }
+        if let Architecture::Unrolled { steps, blur, .. } = &self.architecture
+            && (*steps > MOST_STEPS || blur.len() > MOST_TAPS)
+        {
+            return fail(format!("{steps} steps and a blur of {} taps are too many", blur.len()));
         }
         Ok(())
     }
@@ -200,12 +243,20 @@ impl Layered {
     /// all data are made.
     ///
     /// # Errors
-    /// As [`Self::blur`].
+    /// [`Error::Data`] for numbers of values that do not fit; as [`Self::blur`].
     pub fn measured(&self, clean: &[f32], noisy: &[f32], [height, width]: [usize; 2]) -> Result<Vec<f32>> {
+        let pixels = height * width;
+        if pixels == 0 || clean.len() != noisy.len() || !clean.len().is_multiple_of(pixels) {
+            return Err(Error::Data(format!(
+                "{} and {} values are no images of {height} x {width}",
+                clean.len(),
+                noisy.len()
+            )));
+        }
         let Some(blur) = self.blur()? else {
             return Ok(noisy.to_vec());
         };
-        let (radius, pixels) = (blur.radius(), height * width);
+        let radius = blur.radius();
         let mut measured = noisy.to_vec();
         for (own, clean) in measured.chunks_exact_mut(pixels).zip(clean.chunks_exact(pixels)) {
             for (row, col) in (0..pixels).map(|n| (n / width, n % width)) {
@@ -228,20 +279,21 @@ impl Layered {
             "slope_bounds": self.slope_bounds,
             "largest_slopes": self.slopes(),
             "norm_upper_bounds": self.norms(),
-            "norm_kind": "bound: row sums of the Gram operator (Collatz-Wielandt), zero padding, all image sizes",
+            "norm_kind": "bound: row sums of the Gram operator, zero padding, all image sizes",
             "lipschitz": self.lipschitz(),
             "boundary": "zero padding of every layer",
         });
         match &self.architecture {
             Architecture::Denoiser { averaging } => {
                 certificate["averaging"] = json!(averaging);
-                certificate["firmly_nonexpansive"] = json!(*averaging <= 0.5 && self.lipschitz() <= 1.0 + SLACK);
+                certificate["firmly_nonexpansive"] =
+                    json!(*averaging <= 0.5 && self.lipschitz() <= 1.0 + LIPSCHITZ_SLACK);
             }
             Architecture::Unrolled { step, .. } => {
                 certificate["step"] = json!(step);
                 certificate["data_norm_squared"] = json!(self.data_norm_squared().unwrap_or(f64::NAN));
                 certificate["every_step_is_proximal"] =
-                    json!(self.slope_bounds.0 >= 0.0 && self.lipschitz() <= 1.0 + SLACK);
+                    json!(self.slope_bounds.0 >= 0.0 && self.lipschitz() <= 1.0 + LIPSCHITZ_SLACK);
                 certificate["tied"] = json!(self.filters.len() == 1);
             }
         }

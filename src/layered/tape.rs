@@ -184,7 +184,7 @@ impl<'a> Maker<'a> {
         ];
         let kernel = self.gpu.kernel("plane_shift", &[("CHANNELS", channels as u32)])?;
         let bound = kernel.bind(self.gpu, &memory)?;
-        let groups = bound.groups([region.rows * region.cols, 1, (self.slots * channels) as u32]);
+        let groups = bound.groups([region.cols, region.rows, (self.slots * channels) as u32]);
         Ok(Op::Kernel(bound, groups, 0))
     }
 

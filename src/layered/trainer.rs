@@ -14,11 +14,13 @@ use crate::gpu::{Buffer, Gpu};
 use crate::io::noise;
 use crate::report::layered_report;
 use crate::report::metrics::psnr;
-use crate::spline::{Spline, clip_slopes};
+use crate::spline::{SlopeBounds, Spline, rounded_inside};
 use crate::train::data::{Batch, Corpus};
 use crate::train::{Group, KnotEvent, LevelScore, Moments, Moves, Optimiser, Plan, Progress, StepReport, Training};
 use crate::{Error, Result};
 
+/// Attempts at bringing a layer's norm to 1 at most.
+const ROUNDS: usize = 8;
 /// Seed of the validation noise: the same in every training, so that their scores compare.
 const VALIDATION_SEED: u64 = 0x4c41_5945;
 
@@ -195,22 +197,22 @@ impl<'g> LayeredTrainer<'g> {
         recorder.submit();
         drop(recorder);
         let mut model = self.parts.read(self.gpu, &self.template, true)?;
-        // The device's sums in f32 may leave a norm a few millionths above 1; what is exported is not.
+        // The device's sums in f32 may leave a norm a few millionths above 1, and rounding the quotients again, by less each time.
         for layer in &mut model.filters {
-            let bound = norm::row_sum_bound(layer).sqrt();
-            if bound > 1.0 {
-                let factor = (1.0 - f64::from(f32::EPSILON)) / bound;
-                layer
-                    .weights
-                    .iter_mut()
-                    .for_each(|w| *w = (f64::from(*w) * factor) as f32);
+            for _ in 0..ROUNDS {
+                let bound = norm::row_sum_bound(layer).sqrt();
+                if bound <= 1.0 {
+                    break;
+                }
+                let divisor = bound * (1.0 + f64::from(f32::EPSILON));
+                for w in &mut layer.weights {
+                    *w = (f64::from(*w) / divisor) as f32;
+                }
             }
         }
-        if self.config.network.trains_values() {
-            let bounds = self.config.network.trained_bounds()?;
-            for spline in model.activations.iter_mut().flatten() {
-                *spline = clip_slopes(spline, &bounds)?;
-            }
+        let bounds = SlopeBounds::new(model.slope_bounds.0, model.slope_bounds.1)?;
+        for spline in model.activations.iter_mut().flatten() {
+            *spline = rounded_inside(spline, &bounds)?;
         }
         model.provenance = serde_json::json!({
             "made_by": concat!("train, knotwork ", env!("CARGO_PKG_VERSION")),

@@ -28,7 +28,7 @@ pub struct LossGradient {
     weights: Buffer,
     shifts: Buffer,
     scalings: Buffer,
-    kept: Vec<[Arc<Buffer>; 2]>,
+    kept: Vec<Vec<[Arc<Buffer>; 2]>>,
     regions: Vec<Region>,
     sums: Buffer,
     sums_out: Readback,
@@ -216,10 +216,9 @@ impl LossGradient {
         }
     }
 
-    /// Where the planes of set `set` lie, its responses `u`, and the gradient of the loss with respect to the activations' values
-    /// there, as the last run that kept them left them.
-    pub(super) fn responses(&self, set: usize) -> (&Region, &Buffer, &Buffer) {
-        let [u, g] = &self.kept[set];
-        (&self.regions[set], u, g)
+    /// Where the planes of set `set` lie, and for every use of the set its responses `u` with the gradient of the loss with respect
+    /// to the activations' values there, as the last run that kept them left them.
+    pub(super) fn responses(&self, set: usize) -> (&Region, &[[Arc<Buffer>; 2]]) {
+        (&self.regions[set], &self.kept[set])
     }
 }

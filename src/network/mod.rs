@@ -31,5 +31,4 @@ pub use params::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplinePara
 pub use start::{Member, Shape};
 pub use state::State;
 pub use train::{Progress, Schedule, train};
-pub(crate) use trained::rounded_inside;
 pub use trained::{Certificate, Network};

@@ -1,13 +1,9 @@
 //! A trained network and what is guaranteed about it.
 
-use nalgebra::DMatrix;
-
 use super::architecture::Architecture;
-use crate::spline::{SlopeBounds, Spline};
+use crate::filters::norm::matrix_bound;
+use crate::spline::{SlopeBounds, Spline, rounded_inside};
 use crate::{Error, Result};
-
-/// Squarings of the Gram matrix: the bound is then within a factor `n^(2^-25)` of the norm, far below rounding in f32.
-const SQUARINGS: i32 = 24;
 
 /// Attempts at rounding something to the inside of its bound.
 const ROUNDS: usize = 8;
@@ -109,7 +105,7 @@ impl Network {
             let weights = &mut self.weights[first..first + rows * columns];
             // Rounding the quotients may exceed the bound again, by less each time.
             for _ in 0..ROUNDS {
-                let bound = norm_bound(weights, columns);
+                let bound = matrix_bound(weights, columns);
                 if bound <= 1.0 {
                     break;
                 }
@@ -129,7 +125,7 @@ impl Network {
     pub fn certificate(&self) -> Certificate {
         let widths = self.architecture.widths();
         let norms: Vec<f64> = (0..self.architecture.layers())
-            .map(|layer| norm_bound(self.weights(layer), widths[layer]))
+            .map(|layer| matrix_bound(self.weights(layer), widths[layer]))
             .collect();
         let mut slopes = Vec::new();
         let mut rest = self.activations.as_slice();
@@ -153,64 +149,4 @@ impl Network {
     pub fn most_knots(&self) -> usize {
         self.activations.iter().map(Spline::len).max().unwrap_or_default()
     }
-}
-
-/// The spline with values that f32 holds and slopes inside the bounds, each value within about one unit in the last place of
-/// the one before plus the increment of `spline`.
-pub(crate) fn rounded_inside(spline: &Spline, bounds: &SlopeBounds) -> Result<Spline> {
-    let (t, f) = (spline.knots(), spline.values());
-    let mut values = vec![f64::from(f[0] as f32)];
-    for n in 0..t.len() - 1 {
-        let h = t[n + 1] - t[n];
-        let inside = values[n] + h * bounds.clip((f[n + 1] - f[n]) / h);
-        let mut value = inside as f32;
-        for _ in 0..ROUNDS {
-            let slope = (f64::from(value) - values[n]) / h;
-            if slope > bounds.max() {
-                value = value.next_down();
-            } else if slope < bounds.min() {
-                value = value.next_up();
-            }
-        }
-        values.push(f64::from(value));
-    }
-    let rounded = Spline::new(t.to_vec(), values)?;
-    match bounds.violation(&rounded) {
-        None => Ok(rounded),
-        Some(violation) => Err(Error::Data(format!(
-            "values in f32 cannot have slopes inside the bounds at these knots: {violation:?}"
-        ))),
-    }
-}
-
-/// An upper bound of the largest singular value of a matrix given row by row.
-///
-/// With the Gram matrix `G` of its shorter side (n x n, positive semidefinite), `|W|^2 = lambda_max(G) <=
-/// |G^(2^k)|_F^(1 / 2^k)`, too large by at most the factor `n^(1 / 2^(k+1))`. G is squared and rescaled k times. A computed
-/// square has an error of at most `n u |G_i|_F^2` in the Frobenius norm (u: rounding unit of f64), and `lambda_max` of the
-/// scaled square is at least `1/sqrt n`, so rounding changes the bound of `lambda_max` in step i by less than the factor
-/// `1 + 2 n^2 u`, which enters with the power `1 / 2^i`; the sum of these powers is below 2, doubled to be safe.
-pub fn norm_bound(weights: &[f64], columns: usize) -> f64 {
-    let matrix = DMatrix::from_row_slice(weights.len() / columns, columns, weights);
-    let mut gram = if matrix.nrows() < columns {
-        &matrix * matrix.transpose()
-    } else {
-        matrix.transpose() * &matrix
-    };
-    let mut logarithm = 0.0;
-    for squaring in 0..=SQUARINGS {
-        let size = gram.norm();
-        if size == 0.0 {
-            return 0.0;
-        }
-        logarithm += size.ln() * 0.5_f64.powi(squaring);
-        gram /= size;
-        if squaring < SQUARINGS {
-            gram = &gram * &gram;
-        }
-    }
-    let n = matrix.nrows().max(columns) as f64;
-    let rounding = 8.0 * n * n * f64::EPSILON;
-    // What the sum of logarithms loses is of the order of their own rounding.
-    (0.5 * logarithm).exp() * (1.0 + rounding + 64.0 * f64::EPSILON)
 }

@@ -281,7 +281,7 @@ impl<'g, T: Training<'g>> Run<T, T::Source> {
     /// Stops with a checkpoint once `budget` has passed.
     #[must_use]
     pub fn within(mut self, budget: Option<Duration>) -> Self {
-        self.deadline = budget.map(|b| Instant::now() + b);
+        self.deadline = budget.and_then(|b| Instant::now().checked_add(b));
         self
     }
 
@@ -315,7 +315,9 @@ impl<'g, T: Training<'g>> Run<T, T::Source> {
             watch.step(&report);
             let last = step == plan.steps;
             let due = |every: u64| every > 0 && step.is_multiple_of(every);
-            if due(plan.adapt) && step as f64 <= plan.adapt_until * plan.steps as f64 {
+            // What a refused step leaves behind says nothing about knots.
+            let adapts = due(plan.adapt) && report.taken.is_some();
+            if adapts && step as f64 <= plan.adapt_until * plan.steps as f64 {
                 self.adapt(&batch, watch)?;
             }
             if due(plan.validate) || last {
