@@ -271,6 +271,11 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
     let mut seen = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
+        // The others are those of networks and flows.
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if !["crr", "crr-small", "wcrr", "wcrr-small"].contains(&name) {
+            continue;
+        }
         let config = RidgeConfig::read(&path).unwrap();
         assert_eq!(path.file_stem().unwrap(), config.name.as_str());
         assert!(
@@ -281,7 +286,7 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
         assert!(config.adaptation.max_knots <= 12, "{}", path.display());
         seen += 1;
     }
-    assert!(seen >= 4);
+    assert_eq!(seen, 4);
 }
 
 #[test]
