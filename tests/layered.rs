@@ -608,6 +608,10 @@ fn the_settings_and_models_that_come_along_are_valid_and_belong_together() {
         let model = Layered::shipped_or_file(std::path::Path::new(name)).unwrap();
         assert_eq!(config.name, name);
         assert_eq!(model.provenance["config"], serde_json::to_value(&config).unwrap());
+        assert_eq!(
+            model.provenance["steps"], config.schedule.steps,
+            "{name} is not trained to the end"
+        );
         assert!(model.lipschitz() <= 1.0 + 1e-8);
         let file = Layered::read(&folder.join(format!("models/{name}.safetensors"))).unwrap();
         assert_eq!(file, model);
