@@ -7,8 +7,8 @@ mod reference;
 use common::{gpu, values};
 use knotwork::Result;
 use knotwork::layered::{
-    ActivationKind, Architecture, Held, Kind, Layered, LayeredConfig, LayeredRunner, LayeredSettings, LayeredState,
-    LayeredTrainer, LossGradient, Parts, start_model,
+    ActivationKind, Architecture, Held, Kind, Layered, LayeredConfig, LayeredDenoiser, LayeredRunner, LayeredSettings,
+    LayeredState, LayeredTrainer, LossGradient, Parts, start_model,
 };
 use knotwork::spline::{SlopeBounds, Spline, clip_slopes};
 use knotwork::train::data::{Batch, DataSettings};
@@ -616,4 +616,30 @@ fn the_settings_and_models_that_come_along_are_valid_and_belong_together() {
         let file = Layered::read(&folder.join(format!("models/{name}.safetensors"))).unwrap();
         assert_eq!(file, model);
     }
+}
+
+/// `D_s(x) = (1 - a) x + a s N(x / s)` with `s = sigma / sigma_0`.
+#[test]
+fn a_network_runs_scaled_for_other_noise_levels() {
+    let _turn = turn();
+    let mut config = config(Kind::Denoiser);
+    config.network.averaging = 0.3;
+    let (raw, logs) = moved(&config);
+    let model = parts(&raw, &logs).read(gpu(), &raw, true).unwrap();
+    let network = Network::new(&raw, &logs);
+    let (size, y) = ([6, 7], image(4, 42));
+    let denoiser = LayeredDenoiser::new(gpu(), &model, size).unwrap();
+    for scale in [1.0, 0.5, 3.0] {
+        let got = denoiser.run(gpu(), &y, 0.1 * scale).unwrap();
+        let scaled: Vec<f64> = y.iter().map(|v| f64::from(*v) / scale).collect();
+        let out = network.run(&scaled, size);
+        for ((got, y), n) in got.iter().zip(&y).zip(&out) {
+            let want = 0.7 * f64::from(*y) + 0.3 * scale * n;
+            assert!(
+                (f64::from(*got) - want).abs() < 3e-5,
+                "scale {scale}: {got} against {want}"
+            );
+        }
+    }
+    assert!(denoiser.run(gpu(), &y, 0.0).is_err() && denoiser.run(gpu(), &y[1..], 0.1).is_err());
 }
