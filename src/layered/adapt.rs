@@ -4,7 +4,7 @@ use super::config::LayeredConfig;
 use super::trainer::LayeredTrainer;
 use crate::spline::{Budget, Spline, clip_slopes, input_histogram, insert_knots, propose_knots, reduce};
 use crate::train::data::Batch;
-use crate::train::{KnotEvent, Moments, Training, interpolated};
+use crate::train::{KnotEvent, Moments, Training, interpolated, rounded};
 use crate::{Error, Result};
 
 /// Responses per activation that are looked at.
@@ -119,10 +119,4 @@ fn moved(
     event.largest = event.largest.max(after.len());
     event.rms_error = event.rms_error.max(reduction.rms_error / alpha);
     Ok(after)
-}
-
-/// Knots and values as f32 holds them: what is trained.
-fn rounded(spline: &Spline) -> Result<Spline> {
-    let round = |v: &[f64]| v.iter().map(|v| f64::from(*v as f32)).collect();
-    Spline::new(round(spline.knots()), round(spline.values()))
 }

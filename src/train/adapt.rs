@@ -156,7 +156,7 @@ fn right_half(spline: &Spline) -> Result<Spline> {
 }
 
 /// Knots and values as f32 holds them: what is trained.
-fn rounded(spline: &Spline) -> Result<Spline> {
+pub(crate) fn rounded(spline: &Spline) -> Result<Spline> {
     let round = |v: &[f64]| v.iter().map(|v| f64::from(*v as f32)).collect();
     Spline::new(round(spline.knots()), round(spline.values()))
 }

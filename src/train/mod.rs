@@ -32,6 +32,7 @@ mod values_step;
 pub(crate) use adam::interpolated;
 pub use adam::{Adam, AdamClock, AdamParams, AdamSettings};
 pub use adapt::KnotEvent;
+pub(crate) use adapt::rounded;
 pub use config::{KnotAdaptation, ModelSettings, ObjectiveSettings, RidgeConfig, Schedule, Validation};
 pub use filter_norm::{FilterNormParams, FilterPeak};
 pub use gradient::ParameterGradient;
