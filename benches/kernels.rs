@@ -10,7 +10,7 @@ use knotwork::filters::{ConvLayer, ConvPlan, ConvStage, Region};
 use knotwork::gpu::{Gpu, GpuOptions, Recorder};
 use knotwork::io::noise;
 use knotwork::model::dct::{DctSettings, dct};
-use knotwork::model::device::{Images, RidgeOnDevice, RunOptions};
+use knotwork::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 
 type Part = (&'static str, fn(&RidgeOnDevice, &mut Recorder<'_>));
 
@@ -44,7 +44,7 @@ fn parts_of_the_gradient(criterion: &mut Criterion) {
             style: None,
             tile: None,
         };
-        let prepared = RidgeOnDevice::new(&gpu, &model, &options, &images, &gradient, None).unwrap();
+        let prepared = RidgeOnDevice::new(&gpu, &model, &options, &images, &gradient, Extra::None).unwrap();
         group.throughput(Throughput::Elements((side * side) as u64));
         for (name, record) in PARTS {
             group.bench_function(BenchmarkId::new(name, side), |bench| {

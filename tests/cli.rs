@@ -236,7 +236,7 @@ fn stopping_early_is_said() {
 fn a_box_keeps_the_pixels_in_it() {
     let place = Place::new().with_model().with("in.npy", Format::NpyF32);
     place
-        .run("denoise in.npy --sigma 0.05 --model m.safetensors --box 0.52,0.7 --plain -o out.npy")
+        .run("denoise in.npy --sigma 0.05 --model m.safetensors --box 0.52,0.7 --solver plain -o out.npy")
         .success("box");
     let output = Image::read(place.path("out.npy")).unwrap();
     let (low, high) = output

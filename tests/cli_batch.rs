@@ -358,8 +358,8 @@ fn mistakes_are_one_line_and_nothing_is_written() {
     refuses_manifest(&option(r#""sigm":0.1"#), &["line 3", "\"sigm\"", "sigma"]);
     refuses_manifest(&option(r#""sigma":12"#), &["line 3", "12"]);
     refuses_manifest(&option(r#""sigma":[1]"#), &["line 3", "\"sigma\""]);
-    refuses_manifest(&option(r#""plain":false"#), &["line 3", "\"plain\""]);
-    refuses_manifest(&option(r#""plain":"yes""#), &["line 3", "--plain"]);
+    refuses_manifest(&option(r#""solver":false"#), &["line 3", "\"solver\""]);
+    refuses_manifest(&option(r#""solver":"quick""#), &["line 3", "--solver"]);
     refuses_manifest(&option(r#""sigma":true"#), &["line 3", "--sigma"]);
     refuses_manifest(&option(r#""mask":"b.npy""#), &["line 3", "\"mask\""]);
     refuses_manifest(&option(r#""adapter":"x""#), &["line 3", "before --"]);
@@ -417,7 +417,7 @@ fn mistakes_are_one_line_and_nothing_is_written() {
 fn an_output_keeps_its_kind_and_an_option_of_an_item_comes_first() {
     let place = three();
     let items = [
-        ("a", "a.npy".to_owned(), ",\"max-iter\":7,\"plain\":true,\"tol\":1e-9"),
+        ("a", "a.npy".to_owned(), ",\"max-iter\":7,\"solver\":\"plain\",\"tol\":1e-9"),
         ("b", "b.npy".into(), ""),
     ];
     manifest(&place, &items);

@@ -7,7 +7,7 @@ mod reference;
 use common::{EPS, gpu};
 use knotwork::Error;
 use knotwork::model::Ridge;
-use knotwork::solver::{Denoiser, Outcome, Settings, Stop};
+use knotwork::solver::{Denoiser, Method, Outcome, Settings, Stop};
 use reference::device::{options, turn};
 use reference::models::{cosines, image, weakly_convex};
 use reference::problem::{Problem, amplification, distance};
@@ -98,7 +98,7 @@ fn plain_steps_reach_the_same_minimiser_more_slowly() {
     let model = cosines();
     let noisy = image(2, SIZE);
     let plain = Settings {
-        accelerate: false,
+        method: Method::Plain,
         ..tight()
     };
     let [fast, slow] = [tight(), plain].map(|s| run(&model, s, &[&noisy]).remove(0));
@@ -131,7 +131,7 @@ fn the_first_iterations_are_those_of_the_published_solver() {
             let settings = Settings {
                 lambda,
                 max_iterations: iterations,
-                accelerate,
+                method: if accelerate { Method::Accelerated } else { Method::Plain },
                 tolerance: 1e-9,
                 ..Settings::default()
             };

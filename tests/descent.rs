@@ -9,7 +9,7 @@ use common::{EPS, gpu, turn, values};
 use knotwork::Error;
 use knotwork::model::Ridge;
 use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Radon, apply};
-use knotwork::solver::{Denoiser, Outcome, Reconstructor, Regularizer, Settings, Stop, total_variation};
+use knotwork::solver::{Denoiser, Method, Outcome, Reconstructor, Regularizer, Settings, Stop, total_variation};
 use reference::device::options;
 use reference::models::{cosines, image, weakly_convex};
 use reference::operators::{self, Dense};
@@ -157,7 +157,8 @@ fn converged_images_are_critical_and_have_the_energy_reported() {
                     limits,
                     tolerance: 1e-6,
                     max_iterations: 4000,
-                    accelerate: true,
+                    method: Method::Accelerated,
+                    noise_tolerance: None,
                 };
                 let name = format!("{} {} lambda {lambda} {limits:?}", case.name, model.name);
                 let y = measure(case.operator.as_ref(), &image(3, SIZE));
@@ -211,7 +212,8 @@ fn every_step_descends_by_what_is_promised() {
             limits: Some((0.0, 1.0)),
             tolerance: 1e-9,
             max_iterations: 1,
-            accelerate: true,
+            method: Method::Accelerated,
+            noise_tolerance: None,
         };
         let start = values(5, 154).iter().map(|v| 0.5 + 0.4 * v).collect::<Vec<f32>>();
         let run = |iterations: usize| -> (Outcome, f64) {
@@ -346,7 +348,8 @@ fn total_variation_reaches_the_minimum_of_another_method() {
                 limits,
                 tolerance: 1e-6,
                 max_iterations: 4000,
-                accelerate: true,
+                method: Method::Accelerated,
+                noise_tolerance: None,
             };
             let solver =
                 Reconstructor::new(gpu(), case.operator.as_ref(), Regularizer::TotalVariation, settings).unwrap();

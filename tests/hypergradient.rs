@@ -369,3 +369,28 @@ fn settings_out_of_range_are_refused() {
         Err(Error::Data(_))
     ));
 }
+
+#[test]
+fn minimisers_are_found_by_splitting_alone() {
+    let _turn = turn();
+    let problem = Problem::new();
+    let model = used(&raw());
+    for (tolerance, most) in [(1e-2, 20.0), (1e-3, 35.0), (1e-4, 50.0)] {
+        let settings = HypergradientSettings { tolerance, ..SETTINGS };
+        let mut minimisers = problem.noisy.iter().map(|n| widen(n)).collect::<Vec<_>>();
+        let want = problem.loss(&model, &settings, &mut minimisers);
+        let (result, ..) = problem.on_device(&settings);
+        let off = (result.loss - want).abs() / want;
+        assert!(
+            off < 10.0 * tolerance,
+            "{tolerance}: loss {} against {want}",
+            result.loss
+        );
+        // Nothing is left to the accelerated gradient.
+        assert!(
+            result.unfinished == 0 && result.iterations < most,
+            "{tolerance}: {} iterations",
+            result.iterations
+        );
+    }
+}

@@ -9,7 +9,7 @@ use common::{gpu, relative_l2};
 use knotwork::gpu::Buffer;
 use knotwork::io::image::Image;
 use knotwork::io::noise;
-use knotwork::model::device::{Images, RidgeOnDevice, RunOptions};
+use knotwork::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 use knotwork::model::{KnotBudget, NormKind, Ridge, import};
 use knotwork::report::metrics;
 use knotwork::solver::{Denoiser, Settings, Stop};
@@ -76,8 +76,15 @@ fn energy_gradient_and_hessian_agree_with_float64() {
             slots: 1,
         };
         for sigma in [5.0, 15.0, 25.0] {
-            let prepared =
-                RidgeOnDevice::new(gpu(), &model, &run(sigma), &images, &gradient, Some(&direction)).unwrap();
+            let prepared = RidgeOnDevice::new(
+                gpu(),
+                &model,
+                &run(sigma),
+                &images,
+                &gradient,
+                Extra::Hessian(&direction),
+            )
+            .unwrap();
             let check = |what: &str, got: &[f32], limit: f64| {
                 let error = relative_l2(got, &reference.values(&format!("tv_{what}_s{sigma}")));
                 println!("{name} sigma {sigma}: {what} relative error {error:.2e}");
@@ -136,7 +143,7 @@ fn responses_activation_and_the_collapsed_bank_agree_with_float64() {
             active: &active,
             slots: 1,
         };
-        let prepared = RidgeOnDevice::new(gpu(), &model, &run(25.0), &images, &gradient, None).unwrap();
+        let prepared = RidgeOnDevice::new(gpu(), &model, &run(25.0), &images, &gradient, Extra::None).unwrap();
         let check = |what: &str, got: &[f32]| {
             let error = relative_l2(got, &reference.values(what));
             println!("{name}: {what} relative error {error:.2e}");
@@ -155,7 +162,7 @@ fn responses_activation_and_the_collapsed_bank_agree_with_float64() {
             bank: model.bank.collapsed().unwrap(),
             ..model
         };
-        let prepared = RidgeOnDevice::new(gpu(), &collapsed, &run(25.0), &images, &gradient, None).unwrap();
+        let prepared = RidgeOnDevice::new(gpu(), &collapsed, &run(25.0), &images, &gradient, Extra::None).unwrap();
         let mut recorder = gpu().record();
         prepared.record_gradient(&mut recorder, 1);
         recorder.submit();

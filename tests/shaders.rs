@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use knotwork::filters::FilterNormParams;
 use knotwork::filters::{ConvParams, Region, WeightGradientParams, WeightTotalsParams};
 use knotwork::fit::SampleParams;
 use knotwork::flow::{FlowEntry, FlowParams, ProjectParams};
@@ -17,14 +18,16 @@ use knotwork::operator::{
     AngleEntry, ChirpParams, CorrelateParams, FftParams, FilterParams, FrameParams, MaskParams, MriParams, RadonParams,
 };
 use knotwork::solver::{
-    AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, PnpParams, PnpState, ProxParams, SubtractParams,
-    TvParams,
+    AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, PnpParams, PnpState, ProxParams, SplitParams,
+    SubtractParams, TvParams,
 };
 use knotwork::spline::device::tv2::{Tv2Params, Tv2Problem};
-use knotwork::spline::device::{AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams};
+use knotwork::spline::device::{
+    AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams, SplitTableParams,
+};
 use knotwork::train::{
-    AdamClock, AdamParams, CentreParams, CgState, Entry, FilterNormParams, FilterPeak, GroupParams, ScalingParams,
-    TrainingParams, ValuesParams,
+    AdamClock, AdamParams, CentreParams, CgState, Entry, FilterPeak, GroupParams, ScalingParams, TrainingParams,
+    ValuesParams,
 };
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
@@ -253,6 +256,14 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<AgdParams>("agd_control"),
         mismatches::<AgdParams>("agd_extrapolate"),
         mismatches::<AgdState>("agd_control"),
+        mismatches::<PointwiseParams>("split_prox"),
+        mismatches::<AgdState>("split_prox"),
+        mismatches::<SplitParams>("split_residual"),
+        mismatches::<SplitParams>("split_filter"),
+        mismatches::<SplitParams>("split_spectrum"),
+        mismatches::<SplitTableParams>("split_table"),
+        mismatches::<SplitParams>("split_move"),
+        mismatches::<AgdState>("split_move"),
         mismatches::<LayerParams>("network_forward"),
         mismatches::<LayerParams>("network_backward"),
         mismatches::<LayerParams>("network_weight_gradient"),

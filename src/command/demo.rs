@@ -12,6 +12,7 @@ use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
 use crate::model::DENOISING;
 use crate::report::{RunRecord, certificate};
+use crate::solver::Method;
 use crate::{Error, Result};
 
 /// The photograph (CC0, see assets/photos/LICENCE.md).
@@ -64,10 +65,10 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         lambda: 1.0,
         solver: SolverArgs {
             model: args.model.clone(),
-            tol: 1e-4,
+            tol: None,
             max_iter: 300,
             limits: None,
-            plain: false,
+            solver: Method::Splitting,
             tile: None,
         },
     };
@@ -106,7 +107,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     let mut record = RunRecord::new(
         "demo",
         &gpu,
-        json!({ "sigma": args.sigma, "seed": args.seed, "lambda": settings.lambda, "tolerance": settings.solver.tol,
+        json!({ "sigma": args.sigma, "seed": args.seed, "lambda": settings.lambda, "noise_tolerance": settings.solver.settings(1.0).noise_tolerance,
             "max_iterations": settings.solver.max_iter, "model": model.name, "model_provenance": model.provenance,
             "certificate": certificate(&model, settings.lambda) }),
     );

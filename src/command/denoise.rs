@@ -18,7 +18,7 @@ use crate::layered::{Layered, LayeredDenoiser};
 use crate::model::device::RunOptions;
 use crate::model::{DENOISING, Ridge, Shipped};
 use crate::report::RunRecord;
-use crate::solver::{Denoiser, Outcome, Settings, Stop, most_at_once};
+use crate::solver::{Denoiser, Outcome, Stop, most_at_once};
 use crate::{Error, Result};
 
 /// Arguments of `reconstruct denoise`.
@@ -67,13 +67,7 @@ pub(super) struct Solved {
 
 /// Denoises all planes of `image`, as many at once as fit.
 pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, console: &Console) -> Result<Solved> {
-    let settings = Settings {
-        lambda: args.lambda,
-        tolerance: args.solver.tol,
-        max_iterations: args.solver.max_iter,
-        limits: args.solver.limits,
-        accelerate: !args.solver.plain,
-    };
+    let settings = args.solver.settings(args.lambda);
     let options = RunOptions {
         sigma: args.sigma,
         style: None,
@@ -221,9 +215,11 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
     // A network solves nothing.
     if let AnyModel::Ridge(_) = model {
         settings["lambda"] = json!(args.solve.lambda);
-        settings["tolerance"] = json!(args.solve.solver.tol);
-        settings["max_iterations"] = json!(args.solve.solver.max_iter);
-        settings["accelerated"] = json!(!args.solve.solver.plain);
+        let solver = args.solve.solver.settings(args.solve.lambda);
+        settings["tolerance"] = json!(solver.tolerance);
+        settings["noise_tolerance"] = json!(solver.noise_tolerance);
+        settings["max_iterations"] = json!(solver.max_iterations);
+        settings["solver"] = json!(solver.method);
     }
     let mut record = RunRecord::new("denoise", &gpu, settings);
     record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,

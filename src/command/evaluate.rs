@@ -17,7 +17,7 @@ use crate::layered::{Layered, LayeredDenoiser};
 use crate::model::Ridge;
 use crate::model::device::RunOptions;
 use crate::report::metrics::CONVENTIONS;
-use crate::solver::{Outcome, Settings, SizedPlane, denoise_planes};
+use crate::solver::{Method, Outcome, Settings, SizedPlane, denoise_planes};
 use crate::{Error, Result};
 
 /// Arguments of `train evaluate`.
@@ -35,9 +35,12 @@ pub struct EvaluateArgs {
     /// Weight of the regularizer
     #[arg(long, value_name = "L", default_value_t = 1.0, value_parser = parse_positive, allow_hyphen_values = true)]
     pub lambda: f64,
-    /// Stop when the relative change of an iteration falls to this
-    #[arg(long, value_name = "T", default_value_t = 1e-4, value_parser = parse_positive, allow_hyphen_values = true)]
-    pub tol: f64,
+    /// Stop when the relative change of an iteration falls to this [default: 1e-4; by splitting, a change of 0.002 sigma]
+    #[arg(long, value_name = "T", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub tol: Option<f64>,
+    /// Iteration
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Method::Splitting)]
+    pub solver: Method,
     /// Stop after this many iterations
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
     pub max_iter: usize,
@@ -128,6 +131,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         .iter()
         .map(|s| json!({ "image": s.name, "sigma": s.sigma, "psnr": s.psnr, "ssim": s.ssim, "iterations": s.iterations }))
         .collect();
+    let settings = args.settings();
     let mut result = json!({
         "model": model.name(),
         "mean": means,
@@ -135,13 +139,27 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         "skipped": folder.skipped,
         "seed": args.seed,
         "lambda": args.lambda,
-        "tolerance": args.tol,
+        "tolerance": settings.tolerance,
+        "noise_tolerance": settings.noise_tolerance,
+        "solver": settings.method,
         "adapter": gpu.adapter().name,
         "conventions": CONVENTIONS,
         "seconds": start.elapsed().as_secs_f64(),
     });
     args.common.device.report(&gpu, &console, &mut result)?;
     console.result(&result)
+}
+
+impl EvaluateArgs {
+    fn settings(&self) -> Settings {
+        let settings = Settings {
+            lambda: self.lambda,
+            max_iterations: self.max_iter,
+            method: self.solver,
+            ..Settings::default()
+        };
+        settings.stopping_at(self.tol)
+    }
 }
 
 /// Means over the images. SSIM is left out if an image is too small to have one.
@@ -165,12 +183,7 @@ fn evaluate_level(
     images: &[(String, Image)],
     done: impl FnMut(usize),
 ) -> Result<Vec<Score>> {
-    let settings = Settings {
-        lambda: args.lambda,
-        tolerance: args.tol,
-        max_iterations: args.max_iter,
-        ..Settings::default()
-    };
+    let settings = args.settings();
     let options = RunOptions {
         sigma,
         style: None,

@@ -7,7 +7,7 @@ use super::{Console, DeviceArgs};
 use crate::gpu::ceilings::Ceilings;
 use crate::gpu::{Gpu, list_adapters};
 use crate::io::noise;
-use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 use crate::model::{DENOISING, Ridge};
 use crate::report::profile::ceiling_line;
 use crate::{Error, Result};
@@ -113,7 +113,7 @@ fn self_test(gpu: &Gpu) -> Result<f64> {
         style: None,
         tile: None,
     };
-    let prepared = RidgeOnDevice::new(gpu, &model, &options, &images, &gradient, None)?;
+    let prepared = RidgeOnDevice::new(gpu, &model, &options, &images, &gradient, Extra::None)?;
     gpu.write(&source, &image)?;
     let mut recorder = gpu.record();
     prepared.record_gradient(&mut recorder, 1);

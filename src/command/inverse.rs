@@ -17,7 +17,7 @@ use crate::io::atomic::same_file;
 use crate::io::image::Image;
 use crate::io::toml_file;
 use crate::report::RunRecord;
-use crate::solver::Stop;
+use crate::solver::{Stop, TOLERANCE};
 use crate::{Error, Result};
 
 /// What all of them want to know.
@@ -219,7 +219,7 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
             "sigma": strength_of(chosen.sigma),
             "noise": strength_of(chosen.noise),
             "lambda": strength_of(chosen.lambda),
-            "tolerance": args.solver.tol,
+            "tolerance": args.solver.tol.unwrap_or(TOLERANCE),
             "max_iterations": args.solver.max_iter,
             "box": args.solver.limits.unwrap_or(problem.limits),
             "model": model.map(|m| &m.name),

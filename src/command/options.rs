@@ -11,6 +11,7 @@ use crate::io::hash::blake3_file;
 use crate::io::image::Image;
 use crate::model::{Ridge, Shipped};
 use crate::report::metrics;
+use crate::solver::{Method, Settings};
 use crate::{Error, Result};
 
 /// What goes with a reconstruction besides its input and its solver.
@@ -81,21 +82,35 @@ pub struct SolverArgs {
     /// Model file, or one of the shipped models: wcrr-small, crr-small, dct5 [default: one that suits the problem]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Stop when the relative change of an iteration falls to this
-    #[arg(long, value_name = "T", default_value_t = 1e-4, value_parser = parse_positive, allow_hyphen_values = true)]
-    pub tol: f64,
+    /// Stop when the relative change of an iteration falls to this [default: 1e-4; denoising by splitting: a change of 0.002 sigma]
+    #[arg(long, value_name = "T", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub tol: Option<f64>,
     /// Stop after this many iterations
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
     pub max_iter: usize,
     /// Keep pixels in LOW,HIGH (0,1 for images) or nonnegative (0,inf)
     #[arg(long = "box", value_name = "LOW,HIGH", value_parser = parse_box, allow_hyphen_values = true)]
     pub limits: Option<(f32, f32)>,
-    /// Plain proximal gradient, without momentum
-    #[arg(long)]
-    pub plain: bool,
+    /// Iteration: splitting is for denoising only, everything else takes the accelerated one instead
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Method::Splitting)]
+    pub solver: Method,
     /// Side of the tiles in pixels [default: the largest that fit]; the result does not depend on it
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u64).range(8..))]
     pub tile: Option<u64>,
+}
+
+impl SolverArgs {
+    /// What they say to a solver.
+    pub(super) fn settings(&self, lambda: f64) -> Settings {
+        let settings = Settings {
+            lambda,
+            max_iterations: self.max_iter,
+            limits: self.limits,
+            method: self.solver,
+            ..Settings::default()
+        };
+        settings.stopping_at(self.tol)
+    }
 }
 
 /// `0.1` or `25/255`, in any unit.

@@ -12,7 +12,7 @@ use super::problem::{Problem, Solution, Strength};
 use crate::gpu::{Buffer, Gpu, Recorder};
 use crate::layered::{Architecture, Layered, LayeredRunner};
 use crate::operator::{LinearOperator, OperatorNorm};
-use crate::solver::{Algorithm, Nonexpansive, PlugAndPlay, PnpOutcome, PnpSettings, Point, Stop};
+use crate::solver::{Algorithm, Nonexpansive, PlugAndPlay, PnpOutcome, PnpSettings, Point, Stop, TOLERANCE};
 use crate::{Error, Result};
 
 /// Options of `--method pnp`.
@@ -163,7 +163,7 @@ impl ChosenPnp {
             step: self.step,
             averaging: self.averaging,
             strength: self.strength,
-            tolerance: solver.tol,
+            tolerance: solver.tol.unwrap_or(TOLERANCE),
             max_iterations: solver.max_iter,
             limits: Some(limits),
         }

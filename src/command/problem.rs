@@ -323,12 +323,9 @@ impl Problem {
             }
         };
         let settings = Settings {
-            lambda: chosen.lambda,
-            tolerance: solver.tol,
-            max_iterations: solver.max_iter,
             // A weakly convex regularizer may fall for ever where nothing is measured: only a box bounds the energy.
             limits: Some(limits),
-            accelerate: !solver.plain,
+            ..solver.settings(chosen.lambda)
         };
         let norm = norm.map_or_else(|| self.operator.norm_squared(gpu), Ok)?;
         let reconstructor = Reconstructor::with_norm(gpu, self.operator.as_ref(), norm, regularizer, settings)?;

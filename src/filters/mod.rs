@@ -1,6 +1,7 @@
 //! Filter banks: layers of zero-padded convolutions, their adjoint, the gradient of their weights, and bounds of their norm.
 
 mod bank;
+mod correlation;
 mod gradient;
 pub mod norm;
 mod plan;
@@ -8,6 +9,8 @@ mod stage;
 mod weights;
 
 pub use bank::{ConvLayer, FilterBank};
+pub use correlation::FilterNormParams;
+pub(crate) use correlation::{Correlation, waves};
 pub use gradient::{GradientPair, WeightGradient, WeightGradientParams, WeightGradientPlan, WeightTotalsParams};
 pub use plan::{ConvPlan, ConvStyle};
 pub use stage::{ConvParams, ConvStage, Region};

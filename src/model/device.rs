@@ -2,6 +2,7 @@
 
 use super::passes::{Forward, Maker};
 use super::ridge::Ridge;
+use super::split::Split;
 use super::tiles::Tiling;
 use crate::filters::{ConvStage, ConvStyle, PackedBank};
 use crate::gpu::reduce::Totals;
@@ -11,6 +12,7 @@ use crate::spline::device::{Activations, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
 
 pub use super::passes::LoadParams;
+pub use super::split::SplitStep;
 
 shader_struct! {
     /// Parameters of `spline_energy.wgsl`.
@@ -57,6 +59,17 @@ pub struct Images<'b> {
 /// Invocations per workgroup of `spline_energy.wgsl`.
 const ENERGY_WALKERS: u32 = 256;
 
+/// What a regularizer is prepared for besides its gradient and its energy.
+#[derive(Clone, Copy, Debug)]
+pub enum Extra<'b> {
+    /// Nothing.
+    None,
+    /// The Hessian-vector product with directions indexed like the source.
+    Hessian(&'b Buffer),
+    /// The proximal step on the responses.
+    Splitting(SplitStep<'b>),
+}
+
 /// The Hessian's extra parts: a second set of responses and the pointwise factor.
 #[derive(Debug)]
 struct Hessian {
@@ -76,22 +89,22 @@ pub struct RidgeOnDevice {
     energy: Bound,
     totals: Totals,
     hessian: Option<Hessian>,
+    split: Option<Split>,
     responses: Buffer,
 }
 
 impl RidgeOnDevice {
-    /// Prepares `model` for `images`, writing results to `gradient` (slot, row, column); with `direction`, images
-    /// indexed like the source, the Hessian-vector product too. Compiles all kernels.
+    /// Prepares `model` for `images`, writing results to `gradient` (slot, row, column). Compiles all kernels.
     ///
     /// # Errors
-    /// [`Error::Data`] if sigma is outside the model's range; device errors.
+    /// [`Error::Data`] if sigma is outside the model's range or a proximal step does not exist; device errors.
     pub fn new(
         gpu: &Gpu,
         model: &Ridge,
         options: &RunOptions,
         images: &Images<'_>,
         gradient: &Buffer,
-        direction: Option<&Buffer>,
+        extra: Extra<'_>,
     ) -> Result<Self> {
         let alphas = model.alphas(options.sigma)?;
         let bank = SplineBank::new(&model.activations);
@@ -103,14 +116,6 @@ impl RidgeOnDevice {
             )));
         }
         let tiling = Tiling::new(&model.bank, images.height, images.width, images.slots, options.tile)?;
-        let records: Vec<[u32; 4]> = alphas
-            .iter()
-            .enumerate()
-            .map(|(c, &alpha)| {
-                let (first, count) = bank.ranges[c.min(bank.ranges.len() - 1)];
-                [first, count, (alpha as f32).to_bits(), ((1.0 / alpha) as f32).to_bits()]
-            })
-            .collect();
         let style = options.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu));
         let weights = PackedBank::new(gpu, model.bank.layers(), style)?;
         let make = Maker {
@@ -121,6 +126,7 @@ impl RidgeOnDevice {
             slots: images.slots,
             active: images.active,
         };
+        let records = bank.channel_records(&alphas);
         let (knots, records) = (gpu.upload("knots", &bank.entries)?, gpu.upload("channels", &records)?);
         let splines = Activations {
             table: &knots,
@@ -156,11 +162,12 @@ impl RidgeOnDevice {
         let work: Vec<Work> = params.iter().map(|p| p.walk.work(4) * channels as u64).collect();
         let energy = energy.with_work(Some(1), work);
         let totals = Totals::new(gpu, &partials, images.slots, tiles * channels)?;
-        let hessian = match direction {
-            None => None,
-            Some(direction) => {
+        let (mut hessian, mut split) = (None, None);
+        match extra {
+            Extra::None => {}
+            Extra::Hessian(direction) => {
                 let other = make.frame("direction responses", channels)?;
-                Some(Hessian {
+                hessian = Some(Hessian {
                     direction: make.forward(direction, &frames, &other)?,
                     factor: make.pointwise(
                         &splines,
@@ -168,9 +175,10 @@ impl RidgeOnDevice {
                         &[("u", (&responses).into()), ("v", (&other).into())],
                     )?,
                     adjoint: make.adjoint(&other, &frames, Some(gradient))?,
-                })
+                });
             }
-        };
+            Extra::Splitting(step) => split = Some(Split::new(&make, model, &alphas, &step, &responses)?),
+        }
         let channels = channels as u32;
         let this = Self {
             tiling,
@@ -181,6 +189,7 @@ impl RidgeOnDevice {
             energy,
             totals,
             hessian,
+            split,
             responses,
         };
         gpu.warm_up(this.kernels())?;
@@ -195,6 +204,7 @@ impl RidgeOnDevice {
             .chain(self.adjoint.iter().flat_map(ConvStage::bound))
             .chain(pointwise)
             .chain(hessian)
+            .chain(self.split.iter().flat_map(Split::kernels))
     }
 
     /// The tiles in use.
@@ -262,6 +272,23 @@ impl RidgeOnDevice {
             hessian.direction.record(recorder, tile, slots);
             hessian.factor.record(recorder, tile, slots);
             hessian.adjoint.iter().for_each(|s| s.record(recorder, tile, slots));
+        }
+        Ok(())
+    }
+
+    /// Records the proximal step on `W x` and `gradient[s] <- W'q` of what it leaves (`shaders/split_prox.wgsl`).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if [`Self::new`] was not told to split.
+    pub fn record_split(&self, recorder: &mut Recorder<'_>, slots: u32) -> Result<()> {
+        let split = self
+            .split
+            .as_ref()
+            .ok_or_else(|| Error::Internal("prepared without a splitting".into()))?;
+        for tile in 0..self.tiling.tiles.len() {
+            self.forward.record(recorder, tile, slots);
+            split.record(recorder, tile, slots);
+            self.adjoint.iter().for_each(|s| s.record(recorder, tile, slots));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod reduce;
 mod ridge;
 mod shipped;
 mod spline;
+pub(crate) mod split;
 mod tails;
 mod tiles;
 

@@ -206,10 +206,23 @@ impl Maker<'_> {
         name: &str,
         memory: &[(&str, Binding<'_>)],
     ) -> Result<Pointwise> {
-        let (radius, channels) = (self.bank.radius(), self.bank.channels());
-        let regions: Vec<_> = (0..self.tiling.tiles.len())
-            .map(|t| self.tiling.region(t, radius, channels))
-            .collect();
+        let regions: Vec<_> = (0..self.tiling.tiles.len()).map(|t| self.response_region(t)).collect();
         Pointwise::new(self.gpu, name, splines, &regions, self.slots, memory)
+    }
+
+    /// A pointwise kernel over the responses of one tile.
+    pub fn pointwise_of_tile(
+        &self,
+        splines: &Activations<'_>,
+        name: &str,
+        tile: usize,
+        memory: &[(&str, Binding<'_>)],
+    ) -> Result<Pointwise> {
+        let regions = [self.response_region(tile)];
+        Pointwise::new(self.gpu, name, splines, &regions, self.slots, memory)
+    }
+
+    fn response_region(&self, tile: usize) -> Region {
+        self.tiling.region(tile, self.bank.radius(), self.bank.channels())
     }
 }

@@ -132,6 +132,16 @@ fn radices(mut n: usize) -> Option<Vec<usize>> {
     (n == 1).then_some(factors)
 }
 
+/// The length of at least `least` whose transform takes the least time, counting a load, a root and a store per value and pass and
+/// the additions of a butterfly: within a sixth above `least` there is always one with small factors.
+pub fn quick_length(least: usize) -> usize {
+    let cost = |n: usize| radices(n).map(|passes| n * passes.iter().map(|radix| 4 + radix).sum::<usize>());
+    (least..=least + least / 6)
+        .filter_map(|n| Some((cost(n)?, n)))
+        .min()
+        .map_or(least, |(_, n)| n)
+}
+
 /// Length of the transforms of Bluestein's method.
 fn convolution_length(n: usize) -> usize {
     (2 * n - 1).next_power_of_two()

@@ -17,7 +17,7 @@ mod sampling;
 
 pub use blur::{Blur, Boundary, CorrelateParams};
 pub use fbp::{FilterParams, filtered_back_projection};
-pub use fft::{ChirpParams, Direction, Fft, FftParams};
+pub use fft::{ChirpParams, Direction, Fft, FftParams, quick_length};
 pub use frame::FrameParams;
 pub use mask::{Mask, MaskParams};
 pub use mri::{Mri, MriParams, root_sum_of_squares};

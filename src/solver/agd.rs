@@ -6,17 +6,33 @@
 //! `z_{k+1} = x_{k+1} + (t_k - 1)/t_{k+1} (x_{k+1} - x_k)`, `t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2`,
 //!
 //! with `t = 1`, `z = x` whenever `<z_k - x_{k+1}, x_{k+1} - x_k> > 0` (O'Donoghue and Candes, 2015), from `x_0 = y`
-//! until `|x_{k+1} - x_k| <= tolerance |x_{k+1}|`. `h` is convex when `lambda rho <= 1`, where `rho` is the model's
+//! until `|x_{k+1} - x_k| <= tolerance |x_{k+1}|`, or by splitting (`splitting.rs`). `h` is convex when `lambda rho <= 1`, where `rho` is the model's
 //! weak-convexity modulus; a larger `lambda` is refused. Without the box this is the published solver (arXiv 2308.10542).
 
 use std::time::Instant;
 
 use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
+use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, Splitting, Stopping};
+use crate::filters::LayerShape;
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
 use crate::gpu::{Buffer, Gpu, Readback, Recorder};
-use crate::model::Ridge;
-use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions, SplitStep};
+use crate::model::split::{MOST_DUAL_BYTES, dual_bytes};
+use crate::model::{Ridge, Tiling};
 use crate::{Error, Result};
+
+/// Which iteration finds the minimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Splitting with the activations' proximal operators: fewest iterations, more memory; the accelerated gradient takes over under a
+    /// box, for images too large for it, and after 60 iterations
+    Splitting,
+    /// Accelerated gradient with restart
+    Accelerated,
+    /// Proximal gradient without momentum
+    Plain,
+}
 
 /// How to denoise.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,23 +45,41 @@ pub struct Settings {
     pub max_iterations: usize,
     /// Keep pixels in this interval.
     pub limits: Option<(f32, f32)>,
-    /// Momentum; off gives the plain proximal gradient.
-    pub accelerate: bool,
+    /// The iteration.
+    pub method: Method,
+    /// Splitting stops when the root mean square of a change falls to this many noise levels, which is what the PSNR feels;
+    /// `None`: at `tolerance`.
+    pub noise_tolerance: Option<f64>,
 }
+
+/// The relative change at which the published solver stops.
+pub const TOLERANCE: f64 = 1e-4;
+/// Changes, in noise levels, at which splitting is within 0.01 dB of where it ends.
+const NOISE_TOLERANCE: f64 = 2e-3;
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lambda: 1.0,
-            tolerance: 1e-4,
+            tolerance: TOLERANCE,
             max_iterations: 300,
             limits: None,
-            accelerate: true,
+            method: Method::Accelerated,
+            noise_tolerance: None,
         }
     }
 }
 
 impl Settings {
+    /// With a relative tolerance for every method, or with the usual ones: 1e-4, by splitting 0.002 noise levels.
+    pub fn stopping_at(self, tolerance: Option<f64>) -> Self {
+        Self {
+            tolerance: tolerance.unwrap_or(TOLERANCE),
+            noise_tolerance: tolerance.is_none().then_some(NOISE_TOLERANCE),
+            ..self
+        }
+    }
+
     /// Checks what holds for every solver.
     ///
     /// # Errors
@@ -100,8 +134,11 @@ pub struct Denoiser<'g> {
     model: RidgeOnDevice,
     buffers: Buffers,
     kernels: AgdKernels,
+    splitting: Option<Splitting>,
     distance: InnerProduct,
     state_readback: Readback,
+    /// What changes are measured by when an image starts, [`AgdState::scale`].
+    scale: f32,
     settings: Settings,
 }
 
@@ -161,7 +198,20 @@ impl<'g> Denoiser<'g> {
             active: &buffers.active,
             slots,
         };
-        let on_device = RidgeOnDevice::new(gpu, model, options, &images, &gradient, None)?;
+        let tiling = Tiling::new(&model.bank, height, width, slots, options.tile)?;
+        let splits = settings.method == Method::Splitting
+            && settings.limits.is_none()
+            && 2 * model.bank.radius() < LARGEST_SIDE
+            && dual_bytes(&tiling, model.bank.channels(), slots) <= MOST_DUAL_BYTES;
+        let extra = if splits {
+            Extra::Splitting(SplitStep {
+                ratio: 1.0 / PENALTY,
+                states: &buffers.states,
+            })
+        } else {
+            Extra::None
+        };
+        let on_device = RidgeOnDevice::new(gpu, model, options, &images, &gradient, extra)?;
         let (low, high) = settings.limits.unwrap_or((-f32::MAX, f32::MAX));
         let params = AgdParams {
             pixels: pixels as u32,
@@ -171,11 +221,22 @@ impl<'g> Denoiser<'g> {
             low,
             high,
             tolerance: settings.tolerance as f32,
-            accelerate: u32::from(settings.accelerate),
+            accelerate: u32::from(settings.method != Method::Plain),
         };
         let kernels = AgdKernels::new(gpu, &params, slots, &buffers.iterates(&gradient))?;
+        let splitting = if splits {
+            let on = buffers.iterates(&gradient);
+            let stopping = Stopping {
+                tolerance: settings.noise_tolerance.unwrap_or(settings.tolerance),
+                lambda: settings.lambda,
+            };
+            Some(prepare_splitting(gpu, model, stopping, [height, width], slots, &on)?)
+        } else {
+            None
+        };
         let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;
         gpu.warm_up(kernels.bound())?;
+        gpu.warm_up(splitting.iter().flat_map(Splitting::bound))?;
         let state_readback = gpu.readback(buffers.states.len())?;
         Ok(Self {
             gpu,
@@ -184,8 +245,13 @@ impl<'g> Denoiser<'g> {
             model: on_device,
             buffers,
             kernels,
+            splitting,
             distance,
             state_readback,
+            scale: match (splits, settings.noise_tolerance) {
+                (true, Some(_)) => (options.sigma * (pixels as f64).sqrt()) as f32,
+                _ => 0.0,
+            },
             settings,
         })
     }
@@ -213,10 +279,14 @@ impl<'g> Denoiser<'g> {
             self.gpu.write(buffer, &y)?;
         }
         drop(y);
-        let fresh = AgdState::start();
+        let fresh = AgdState {
+            scale: self.scale,
+            ..AgdState::start()
+        };
         self.gpu.write(&self.buffers.states, &vec![fresh; count])?;
         let mut states = vec![fresh; count];
         let (mut done, mut batch, mut waited) = (0, 1, 0);
+        let mut handed_over = false;
         while done < self.settings.max_iterations {
             let active: Vec<u32> = (0..count as u32)
                 .filter(|&i| states[i as usize].status == RUNNING)
@@ -226,10 +296,26 @@ impl<'g> Denoiser<'g> {
             }
             self.gpu.write(&self.buffers.active, &active)?;
             let start = Instant::now();
-            let trips = batch.min(self.settings.max_iterations - done);
+            let splitting = self.splitting.as_ref().filter(|_| done < MOST_ITERATIONS);
+            if splitting.is_none() && self.splitting.is_some() && !handed_over {
+                // The momentum starts anew, it belongs to other steps; so does the measure of changes.
+                for state in &mut states {
+                    (state.t, state.scale) = (1.0, 0.0);
+                }
+                self.gpu.write(&self.buffers.states, &states)?;
+                handed_over = true;
+            }
+            let left = self.settings.max_iterations - done;
+            let trips = batch.min(splitting.map_or(left, |_| left.min(MOST_ITERATIONS - done)));
             let mut recorder = self.gpu.record();
             for _ in 0..trips {
-                self.record_iteration(&mut recorder, active.len() as u32);
+                match splitting {
+                    Some(splitting) => {
+                        self.model.record_split(&mut recorder, active.len() as u32)?;
+                        splitting.record(&mut recorder, active.len() as u32);
+                    }
+                    None => self.record_iteration(&mut recorder, active.len() as u32),
+                }
             }
             recorder.copy_out(
                 self.buffers.states.slice(0, count * size_of::<AgdState>() / 4),
@@ -294,6 +380,31 @@ impl<'g> Denoiser<'g> {
             })
             .collect())
     }
+}
+
+/// The splitting for the filters of `model` as one layer.
+fn prepare_splitting(
+    gpu: &Gpu,
+    model: &Ridge,
+    stopping: Stopping,
+    size: [usize; 2],
+    slots: usize,
+    on: &Iterates<'_>,
+) -> Result<Splitting> {
+    let effective: Vec<f32> = model.bank.effective_filters().iter().map(|w| *w as f32).collect();
+    let filters = Filters {
+        shape: LayerShape {
+            inputs: 1,
+            outputs: model.bank.channels(),
+            size: 2 * model.bank.radius() + 1,
+        },
+        weights: &gpu.upload("effective filters", &effective)?,
+    };
+    let splitting = Splitting::new(gpu, &filters, stopping, size, slots, on)?;
+    let mut recorder = gpu.record();
+    splitting.record_refresh(&mut recorder);
+    recorder.submit();
+    Ok(splitting)
 }
 
 fn check(settings: &Settings, model: &Ridge) -> Result<()> {

@@ -21,10 +21,10 @@ use std::time::Instant;
 
 use super::agd::SECONDS_PER_CHECK;
 use super::tv::{TvProx, total_variation};
-use super::{Outcome, Settings, Stop};
+use super::{Method, Outcome, Settings, Stop};
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
 use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
-use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 use crate::model::{NormKind, Ridge};
 use crate::operator::{LinearOperator, OperatorNorm, Pass};
 use crate::{Error, Result, shader_struct};
@@ -214,7 +214,7 @@ impl<'g> Reconstructor<'g> {
             low: limits.0,
             high: limits.1,
             tolerance: settings.tolerance as f32,
-            rule: match (settings.accelerate, regularizer) {
+            rule: match (settings.method != Method::Plain, regularizer) {
                 (false, _) => PLAIN,
                 (true, Regularizer::Ridge(..)) => SAFEGUARD,
                 (true, Regularizer::TotalVariation) => RESTART,
@@ -242,7 +242,7 @@ impl<'g> Reconstructor<'g> {
                     active: &active,
                     slots: 1,
                 };
-                let on_device = RidgeOnDevice::new(gpu, model, &options, &images, &gradient, None)?;
+                let on_device = RidgeOnDevice::new(gpu, model, &options, &images, &gradient, Extra::None)?;
                 let memory = [
                     ("state", state),
                     ("data", &data),

@@ -7,9 +7,10 @@ mod planes;
 mod pnp;
 mod power;
 mod search;
+mod splitting;
 mod tv;
 
-pub use agd::{Denoiser, Outcome, Settings, Stop};
+pub use agd::{Denoiser, Method, Outcome, Settings, Stop, TOLERANCE};
 pub(crate) use agd_kernels::{AgdKernels, Iterates, NOT_FINITE, RUNNING};
 pub use agd_kernels::{AgdParams, AgdState};
 pub use descent::{Constants, DescentParams, DescentState, Reconstructor, Regularizer, SubtractParams};
@@ -20,4 +21,6 @@ pub use pnp::{
 };
 pub use power::{NormaliseParams, gram_norm};
 pub use search::{Point, Search};
+pub use splitting::SplitParams;
+pub(crate) use splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, Splitting, Stopping};
 pub use tv::{TvParams, total_variation};

@@ -3,7 +3,7 @@
 use crate::gpu::reduce::InnerProduct;
 use crate::gpu::{Gpu, Work};
 use crate::model::Ridge;
-use crate::model::device::{Images, RidgeOnDevice, RunOptions};
+use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 use crate::{Result, shader_struct};
 
 shader_struct! {
@@ -43,7 +43,7 @@ pub fn gram_norm(gpu: &Gpu, model: &Ridge, [height, width]: [usize; 2], iteratio
         style: None,
         tile: None,
     };
-    let on_device = RidgeOnDevice::new(gpu, model, &options, &images, &product, None)?;
+    let on_device = RidgeOnDevice::new(gpu, model, &options, &images, &product, Extra::None)?;
     let sums = InnerProduct::new(gpu, &product, &product, 1, pixels)?;
     let groups = pixels.div_ceil(256) as u32;
     let across = groups.min(gpu.limits().max_compute_workgroups_per_dimension);

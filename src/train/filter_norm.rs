@@ -1,23 +1,9 @@
 //! Filters of norm 1 by construction, and the derivative of that.
 
 use crate::filters::norm::{GRID, grid_factor};
-use crate::filters::{FilterBank, LayerShape};
+use crate::filters::{Correlation, FilterBank, FilterNormParams, LayerShape, waves};
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
 use crate::{Error, Result, shader_struct};
-
-shader_struct! {
-    /// Parameters of the `filter_*` kernels (`shaders/lib/filter_norm.wgsl`).
-    pub struct FilterNormParams {
-        /// Filters of the layer.
-        pub filters: u32,
-        /// Their side.
-        pub size: u32,
-        /// Points of the frequency grid per axis.
-        pub grid: u32,
-        /// What the maximum over the grid is divided by to bound the supremum.
-        pub factor: f32,
-    }
-}
 
 shader_struct! {
     /// Where the symbol of a layer is largest (`shaders/lib/filter_norm.wgsl`).
@@ -42,7 +28,7 @@ const LARGEST_SIDE: usize = 15;
 /// with `dB/dv` taken at the first frequency that attains the maximum.
 #[derive(Debug)]
 pub(crate) struct FilterNorm {
-    correlation: Bound,
+    correlation: Correlation,
     spectrum: Bound,
     peak: Bound,
     scale: Bound,
@@ -87,12 +73,8 @@ impl FilterNorm {
             grid: GRID as u32,
             factor: grid_factor(shape.size - 1, GRID) as f32,
         }])?;
-        let wave = |n: usize| {
-            let (sin, cos) = (std::f64::consts::TAU * n as f64 / GRID as f64).sin_cos();
-            [cos as f32, sin as f32]
-        };
-        let waves = gpu.upload("waves", &(0..GRID).map(wave).collect::<Vec<_>>())?;
-        let correlations = gpu.buffer("filter correlation", (2 * shape.size - 1) * shape.size)?;
+        let waves = gpu.upload("waves", &waves(GRID))?;
+        let correlation = Correlation::new(gpu, &params, shape, weights)?;
         let maxima = gpu.buffer("maxima of the symbol", 2 * (GRID / 2 + 1))?;
         let state = gpu.buffer("peak of the symbol", size_of::<FilterPeak>() / 4)?;
         let bind = |name: &str, memory: &[(&str, &Buffer)]| {
@@ -101,17 +83,18 @@ impl FilterNorm {
             gpu.kernel(name, &[])?.bind(gpu, &all)
         };
         Ok(Self {
-            correlation: bind(
-                "filter_correlation",
-                &[("weights", weights), ("correlation", &correlations)],
-            )?,
             spectrum: bind(
                 "filter_spectrum",
-                &[("correlation", &correlations), ("waves", &waves), ("maxima", &maxima)],
+                &[
+                    ("correlation", correlation.sums()),
+                    ("waves", &waves),
+                    ("maxima", &maxima),
+                ],
             )?,
             peak: bind("filter_peak", &[("maxima", &maxima), ("peak", &state)])?,
             scale: bind("filter_scale", &[("peak", &state), ("weights", weights)])?,
             sums: gpu.buffer("filter sums", 4 * shape.outputs)?,
+            correlation,
             waves,
             state,
             params,
@@ -121,8 +104,7 @@ impl FilterNorm {
 
     /// Records the normalisation.
     pub fn record(&self, recorder: &mut Recorder<'_>) {
-        let lags = (2 * self.shape.size - 1) * self.shape.size;
-        recorder.dispatch(&self.correlation, [lags as u32, 1, 1], 0);
+        self.correlation.record(recorder);
         recorder.dispatch(&self.spectrum, [GRID as u32 / 2 + 1, 1, 1], 0);
         recorder.dispatch(&self.peak, [1, 1, 1], 0);
         recorder.dispatch(&self.scale, self.scale.groups([self.shape.weights() as u32, 1, 1]), 0);

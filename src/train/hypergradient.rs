@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::passes::SplitPass;
 use super::{GradientPass, HessianPass, ParameterGradient, TrainableRidge};
 use crate::gpu::reduce::VALUES_PER_GROUP;
 use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
-use crate::solver::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
+use crate::solver::{AgdKernels, AgdParams, AgdState, Iterates, MOST_ITERATIONS, NOT_FINITE, RUNNING};
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
@@ -114,6 +115,8 @@ pub struct Hypergradient {
     weights: Buffer,
     states: Buffer,
     states_out: Readback,
+    /// The iteration for `x*`, unless steps are unrolled or the filters do not allow it.
+    split: Option<SplitPass>,
     gradient: GradientPass,
     agd: AgdKernels,
     descent: Buffer,
@@ -186,6 +189,10 @@ impl Hypergradient {
             states: &states,
         };
         let agd = AgdKernels::new(gpu, &agd, slots, &iterates)?;
+        let split = match unrolled {
+            true => None,
+            false => ridge.splitting(gpu, settings.tolerance, &iterates)?,
+        };
         let params = gpu.params(&[TrainingParams {
             pixels: pixels as u32,
             tolerance: settings.adjoint_tolerance as f32,
@@ -215,6 +222,7 @@ impl Hypergradient {
             pixels,
             gradient: ridge.gradient(gpu, &z, &grad)?,
             agd,
+            split,
             loss: bind(
                 "training_loss",
                 &[
@@ -306,14 +314,23 @@ impl Hypergradient {
         &self.x
     }
 
-    /// Iterates until every patch is done or the iterations are used up.
+    /// Iterates until every patch is done or the iterations are used up: by splitting as long as [`crate::solver::Denoiser`] does,
+    /// then by accelerated gradients.
     fn minimise(&self, gpu: &Gpu) -> Result<Vec<AgdState>> {
         let mut running = self.slots;
         let mut done = 0;
         loop {
+            let split = self.split.as_ref().filter(|_| done < MOST_ITERATIONS);
             let trips = LOOK_EVERY.min(self.settings.iterations - done);
             let mut recorder = gpu.record();
+            if let (0, Some(split)) = (done, split) {
+                split.record_refresh(&mut recorder);
+            }
             for trip in done..done + trips {
+                if let Some(split) = split {
+                    split.record(&mut recorder, running as u32);
+                    continue;
+                }
                 if let Some(unrolling) = &self.unrolling {
                     let kept = unrolling.iterates.slice(trip * self.x.len(), self.x.len());
                     recorder.copy(self.x.all(), kept);
@@ -332,6 +349,11 @@ impl Hypergradient {
                 .map_or(0, |last| last + 1);
             if running == 0 || done == self.settings.iterations {
                 return Ok(states);
+            }
+            if split.is_some() && done >= MOST_ITERATIONS {
+                // The momentum starts anew: it belongs to other steps.
+                let restarted: Vec<AgdState> = states.iter().map(|s| AgdState { t: 1.0, ..*s }).collect();
+                gpu.write(&self.states, &restarted)?;
             }
         }
     }

@@ -34,7 +34,7 @@ pub use adam::{Adam, AdamClock, AdamParams, AdamSettings};
 pub use adapt::KnotEvent;
 pub(crate) use adapt::rounded;
 pub use config::{KnotAdaptation, ModelSettings, ObjectiveSettings, RidgeConfig, Schedule, Validation};
-pub use filter_norm::{FilterNormParams, FilterPeak};
+pub use filter_norm::FilterPeak;
 pub use gradient::ParameterGradient;
 pub use hypergradient::{
     BatchResult, CgState, Hypergradient, HypergradientSettings, ImageLoss, Objective, TrainingParams,

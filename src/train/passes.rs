@@ -5,7 +5,8 @@ use crate::Result;
 use crate::filters::ConvStage;
 use crate::gpu::{Buffer, Gpu, Recorder};
 use crate::model::passes::Forward;
-use crate::spline::device::Pointwise;
+use crate::solver::{Filters, Iterates, LARGEST_SIDE, PENALTY, Splitting, Stopping};
+use crate::spline::device::{Activations, Pointwise, ProximalTable};
 
 /// `out[s] <- grad R(x[s]) = W'[phi(alpha W x) / alpha]` for every patch; made by [`TrainableRidge::gradient`].
 #[derive(Debug)]
@@ -48,7 +49,74 @@ impl HessianPass {
     }
 }
 
+/// An iteration by splitting towards the minimiser of `|x - y|^2 / 2 + R(x)` for every patch (`src/solver/splitting.rs`); made by
+/// [`TrainableRidge::splitting`].
+#[derive(Debug)]
+pub(super) struct SplitPass {
+    table: ProximalTable,
+    forward: Forward,
+    prox: Pointwise,
+    adjoint: Vec<ConvStage>,
+    splitting: Splitting,
+}
+
+impl SplitPass {
+    /// Records what follows from the parameters, behind [`TrainableRidge::record_refresh`].
+    pub fn record_refresh(&self, recorder: &mut Recorder<'_>) {
+        self.table.record_refresh(recorder);
+        self.splitting.record_refresh(recorder);
+    }
+
+    /// Records an iteration of the first `slots` patches.
+    pub fn record(&self, recorder: &mut Recorder<'_>, slots: u32) {
+        self.forward.record(recorder, 0, slots);
+        self.prox.record(recorder, 0, slots);
+        self.adjoint.iter().for_each(|s| s.record(recorder, 0, slots));
+        self.splitting.record(recorder, slots);
+    }
+}
+
 impl TrainableRidge {
+    /// Prepares iterations by splitting on `on`, all images (slot, row, column), until changes fall to `tolerance` of what the
+    /// states' scale says; `None` for banks of several layers and for filters whose spectrum is not computed.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub(super) fn splitting(&self, gpu: &Gpu, tolerance: f64, on: &Iterates<'_>) -> Result<Option<SplitPass>> {
+        let [layer] = self.bank().layers() else {
+            return Ok(None);
+        };
+        if layer.size > LARGEST_SIDE {
+            return Ok(None);
+        }
+        let table = self.activations().proximal(gpu, 1.0 / PENALTY)?;
+        let splines = Activations {
+            table: table.table(),
+            ..self.activations().activations()
+        };
+        let (make, [(frames, responses), _]) = (self.maker(gpu), self.frames());
+        let dual = make.frame("dual", self.bank().channels())?;
+        let memory = [
+            ("active_images", on.active.into()),
+            ("states", on.states.into()),
+            ("w", responses.into()),
+            ("dual", (&dual).into()),
+        ];
+        let filters = Filters {
+            shape: layer.shape(),
+            weights: self.effective(),
+        };
+        let stopping = Stopping { tolerance, lambda: 1.0 };
+        let batch = self.batch();
+        Ok(Some(SplitPass {
+            forward: make.forward(on.z, frames, responses)?,
+            prox: make.pointwise(&splines, "split_prox", &memory)?,
+            adjoint: make.adjoint(responses, frames, Some(on.gradient))?,
+            splitting: Splitting::new(gpu, &filters, stopping, [batch.height, batch.width], batch.patches, on)?,
+            table,
+        }))
+    }
+
     /// Prepares `grad R` from `x` into `out`, both (slot, row, column).
     ///
     /// # Errors

@@ -198,6 +198,11 @@ impl TrainableRidge {
         &self.weights
     }
 
+    /// The filters as they are used: without means, divided by their norm.
+    pub(super) fn effective(&self) -> &Buffer {
+        &self.effective
+    }
+
     /// Elements of [`Self::weights`] per layer.
     pub fn weights_per_layer(&self) -> Vec<usize> {
         self.model.bank.layers().iter().map(|l| l.weights.len()).collect()

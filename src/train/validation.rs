@@ -10,7 +10,7 @@ use crate::io::noise;
 use crate::model::Ridge;
 use crate::model::device::RunOptions;
 use crate::report::metrics::psnr;
-use crate::solver::{Settings, denoise_planes};
+use crate::solver::{Method, Settings, denoise_planes};
 
 /// Mean PSNR at one noise level.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -39,6 +39,7 @@ pub fn validate(
 ) -> Result<Vec<LevelScore>> {
     let solver = Settings {
         tolerance: settings.tolerance,
+        method: Method::Splitting,
         ..Settings::default()
     };
     let mut scores = Vec::new();

@@ -2,7 +2,7 @@
 
 use knotwork::gpu::{Buffer, Gpu, Recorder};
 use knotwork::model::Ridge;
-use knotwork::model::device::{Images, RidgeOnDevice, RunOptions};
+use knotwork::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 
 #[allow(unused_imports, reason = "each test file uses its own part")]
 pub use crate::common::turn;
@@ -51,7 +51,15 @@ impl<'g> Bench<'g> {
             active: &self.active,
             slots: self.slots,
         };
-        RidgeOnDevice::new(self.gpu, model, options, &images, &self.result, Some(&self.direction)).unwrap()
+        RidgeOnDevice::new(
+            self.gpu,
+            model,
+            options,
+            &images,
+            &self.result,
+            Extra::Hessian(&self.direction),
+        )
+        .unwrap()
     }
 
     /// Poisons the result, records, and returns the first `slots` images of it; the rest must stay untouched.

@@ -15,5 +15,5 @@ pub(crate) use clip::inwards;
 pub use clip::{ClipParams, SlopeClip};
 pub use gradient::{AlphaParams, BankGradient, BankHistogram, EntryParams, GradientParams};
 pub use pointwise::{Activations, Pointwise, PointwiseParams};
-pub use trainable::TrainableBank;
+pub use trainable::{ProximalTable, SplitTableParams, TrainableBank};
 pub use tv2::{NodalProx, Tv2Problem, Tv2Solver};
