@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench train compare published reduced tomography photographs pnp clean
+.PHONY: help setup build demo test lint shader-tests bench train compare regression published reduced tomography photographs pnp clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -37,9 +37,14 @@ OUT ?= training
 train: build ## train CONFIG on the folder IMAGES into the folder OUT, or go on there: make train IMAGES=photos CONFIG=assets/configs/wcrr.toml OUT=training
 	./target/release/train ridge $(CONFIG) --images "$(IMAGES)" -o $(OUT) $(if $(wildcard $(OUT)/last.safetensors),--resume)
 
-compare: build ## whole processes side by side with PyTorch; needs python3, benches/compare/requirements.txt and KNOTWORK_SHARED
-	./target/release/train import "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" -o target/wcrr.safetensors
-	python3 benches/compare/side_by_side.py --bin target/release/reconstruct --checkpoint "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth" --model target/wcrr.safetensors
+PUBLISHED = "$(KNOTWORK_SHARED)/data/pretrained/wcrr/checkpoint_6000.pth"
+SIDE_BY_SIDE = ./target/release/train import $(PUBLISHED) -o target/wcrr.safetensors && python3 benches/compare/side_by_side.py --bin target/release/reconstruct --checkpoint $(PUBLISHED) --model target/wcrr.safetensors
+
+compare: build ## whole processes side by side with PyTorch (STORE=1 keeps the ratios); needs python3, benches/compare/requirements.txt and KNOTWORK_SHARED
+	$(SIDE_BY_SIDE) $(if $(STORE),--store benches/compare/ratios.json)
+
+regression: build ## the same again, compared with the ratios in benches/compare/ratios.json; fails if knotwork got slower
+	$(SIDE_BY_SIDE) --check benches/compare/ratios.json
 
 published: build ## published models on twelve test images against PyTorch; needs KNOTWORK_SHARED and python3 with numpy, scikit-image
 	python3 benches/compare/set12.py

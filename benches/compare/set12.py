@@ -63,7 +63,8 @@ def main():
                     np.save(folder / "clean.npy", clean)
                     np.save(folder / "noisy.npy", noisy)
                     got = run("reconstruct", "denoise", folder / "noisy.npy", "--clean", folder / "clean.npy",
-                              "--sigma", f"{sigma}/255", "--model", model, "-o", folder / "out.npy", "--json", "--quiet")
+                              "--sigma", f"{sigma}/255", "--model", model, "-o", folder / "out.npy", "--json", "--quiet",
+                              "--solver", "accelerated")
                     want = expected[NAMES[name]][str(sigma)][f"{image:02}"]
                     differences.append(got["psnr"] - want["psnr"])
                     print(f"{name} sigma {sigma} image {image:02}: {got['psnr']:.4f} dB in {got['iterations']}, "

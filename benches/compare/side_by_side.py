@@ -4,7 +4,8 @@ What is compared.  Whole processes, started one after the other in alternation f
 a change in the load of the machine hits all of them; nothing is pinned.  Every process reads the same
 481x321 float32 .npy file, uses the same weights, sigma and tolerance, and writes its result:
 
-    knotwork                  the binary given by --bin (left out without it)
+    knotwork                  the binary given by --bin (left out without it), as users run it: by splitting, with its own stopping rule
+    knotwork, accelerated     the same with the published iteration and tolerance
     torch as-shipped          the published amount of work per gradient, default allocator
     torch as-shipped, tuned   the same with glibc's malloc told to keep freed memory
     torch merged, tuned       one spline table instead of two
@@ -45,6 +46,7 @@ KEEP_FREED_MEMORY = {
     "MALLOC_TOP_PAD_": str(1 << 28),
 }
 KNOTWORK = "knotwork"
+ACCELERATED = "knotwork, accelerated"
 TORCH = {
     "torch as-shipped": ("as-shipped", {}),
     "torch as-shipped, tuned": ("as-shipped", KEEP_FREED_MEMORY),
@@ -95,11 +97,12 @@ def commands(options, folder):
     limits = ["--sigma", options.sigma, "--tol", str(options.tol)]
     chosen = {}
     if options.bin:
-        chosen[KNOTWORK] = (
-            [options.bin, "denoise", noisy, "-o", output_of(folder, KNOTWORK), *limits]
-            + ["--model", options.model or options.checkpoint, "--json", "--quiet"],
-            {},
-        )
+        for name, solver in {KNOTWORK: limits[:2], ACCELERATED: [*limits, "--solver", "accelerated"]}.items():
+            chosen[name] = (
+                [options.bin, "denoise", noisy, "-o", output_of(folder, name), *solver]
+                + ["--model", options.model or options.checkpoint, "--json", "--quiet"],
+                {},
+            )
     for name, (variant, environment) in TORCH.items():
         chosen[name] = (
             [sys.executable, str(HERE / "wcrr_torch.py"), "--checkpoint", options.checkpoint, "--image", noisy]
@@ -196,6 +199,34 @@ def print_table(rows):
         print("  ".join([first.ljust(widths[0])] + [c.rjust(w) for c, w in zip(rest, widths[1:])]))
 
 
+# --- regressions ---------------------------------------------------------------------------------
+
+
+SLOWER = 1.25
+"""Ratios of shared machines scatter by less than this factor between calm runs of five rounds."""
+
+
+def store(rows, path):
+    """Keeps how many times longer than `knotwork` every process takes."""
+    own = rows[KNOTWORK]["ratio"]
+    ratios = {name: round(row["ratio"] / own, 3) for name, row in rows.items() if name != KNOTWORK}
+    path.write_text(json.dumps({"total time over that of knotwork": ratios}, indent=1) + "\n")
+
+
+def regressions(rows, path):
+    """Prints the stored ratios beside the new ones; the processes against which `knotwork` got slower by more than SLOWER."""
+    stored = json.loads(path.read_text())["total time over that of knotwork"]
+    own = rows[KNOTWORK]["ratio"]
+    slower = []
+    for name, before in stored.items():
+        if name in rows:
+            now = rows[name]["ratio"] / own
+            print(f"{name}: {now:.2f} times the time of knotwork, stored {before:.2f}")
+            if now * SLOWER < before:
+                slower.append(name)
+    return slower
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Time `reconstruct denoise` against PyTorch.")
     parser.add_argument("--checkpoint", required=True, help="published .pth, config.json beside it")
@@ -207,6 +238,8 @@ def parse_arguments():
     parser.add_argument("--only", action="append", help="time only this process (repeatable)")
     parser.add_argument("--reference", help="process the ratios refer to; default: the first one")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--store", type=Path, help="write the ratios to this file")
+    parser.add_argument("--check", type=Path, help="compare with the ratios in this file; exit status 1 if slower")
     return parser.parse_args()
 
 
@@ -226,6 +259,11 @@ def main():
     if options.json:
         document = machine | {"reference": reference, "options": vars(options), "table": rows, "runs": runs}
         options.json.write_text(json.dumps(document, indent=1, default=str) + "\n")
+    slower = regressions(rows, options.check) if options.check else []
+    if options.store:
+        store(rows, options.store)
+    if slower:
+        sys.exit(f"slower than stored, against: {'; '.join(slower)}")
 
 
 if __name__ == "__main__":
