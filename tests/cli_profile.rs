@@ -64,7 +64,7 @@ fn a_profiled_denoising_prints_a_table_and_writes_a_trace() {
         let rows = kernels.iter().filter(|k| k["kernel"] == name);
         rows.map(|k| k["launches"].as_u64().unwrap()).sum()
     };
-    assert_eq!((launches("agd_step"), launches("tile_load")), (5, 6));
+    assert_eq!((launches("split_move"), launches("tile_load")), (5, 6));
     assert!(found["profile"]["ceilings"]["bytes_per_second"].as_f64().unwrap() > 0.0);
     let total: u64 = kernels.iter().map(|k| k["launches"].as_u64().unwrap()).sum();
     assert_eq!(found["profile"]["launches"], total);
@@ -79,14 +79,14 @@ fn a_profiled_denoising_prints_a_table_and_writes_a_trace() {
     for part in [
         "total ms",
         "GMAC/s",
-        "agd_extrapolate",
-        "spline_activation",
+        "split_residual",
+        "split_prox",
         "trace.json",
     ] {
         assert!(table.contains(part), "no '{part}' in {table}");
     }
     let table = said(&run(folder.path(), &format!("{DENOISE} --profile")));
-    assert!(table.contains("agd_extrapolate"), "a table without a trace: {table}");
+    assert!(table.contains("split_residual"), "a table without a trace: {table}");
 }
 
 #[test]
