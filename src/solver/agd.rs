@@ -75,6 +75,17 @@ pub enum Stop {
     MaxIterations,
 }
 
+impl Stop {
+    /// Why several images ended together: converged if all of them are.
+    pub fn of_all(stops: impl IntoIterator<Item = Self>) -> Self {
+        if stops.into_iter().all(|stop| stop == Self::Converged) {
+            Self::Converged
+        } else {
+            Self::MaxIterations
+        }
+    }
+}
+
 /// The result for one image.
 #[derive(Clone, Debug)]
 pub struct Outcome {
