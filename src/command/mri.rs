@@ -14,7 +14,7 @@ use crate::io::image::Format;
 use crate::io::noise;
 use crate::io::npy::{Array, Slices, Values};
 use crate::model::DENOISING;
-use crate::operator::{LinearOperator, Mri, apply};
+use crate::operator::{LinearOperator, Mri, apply, root_sum_of_squares};
 use crate::{Error, Result};
 
 /// Arguments of `reconstruct mri`.
@@ -221,6 +221,9 @@ impl Inverse for MriArgs {
 
 impl MriArgs {
     fn problem_of(&self, kspace: Coils) -> Result<Problem> {
+        if self.common.strength()?.method == Some(Method::RootSumOfSquares) {
+            return self.sum_of_squares(kspace);
+        }
         let (mri, files) = self.operator(&kspace)?;
         let sampled: f32 = mri.mask().iter().sum();
         let parameters = json!({
@@ -241,6 +244,56 @@ impl MriArgs {
             measured: vec![measured],
             direct: Box::new(direct),
             direct_method: Some(Method::ZeroFilled),
+            gain: MISSING,
+            limits: (0.0, f32::MAX),
+            format: Format::NpyF32,
+            model: DENOISING,
+            files,
+            parameters,
+        })
+    }
+}
+
+impl MriArgs {
+    /// `sqrt(sum_c |F' M y_c|^2)` with the mask `M`, if there is one: without it all of k-space counts as measured.
+    fn sum_of_squares(&self, kspace: Coils) -> Result<Problem> {
+        let (size, coils) = (kspace.size, kspace.coils);
+        let beside = Some(mask_beside(&self.common.input)).filter(|path| path.exists());
+        let (mask, files) = match self.mask.clone().or(beside) {
+            Some(path) => (read_sampling(&path, size)?, vec![("mask", path)]),
+            None => (vec![1.0; size[0] * size[1]], Vec::new()),
+        };
+        let single = Mri::new(size, mask, None);
+        // Of one coil, whatever there are: nothing but the mask's check and the image's size is asked of it.
+        let operator = match files.first() {
+            Some((_, path)) => blame(path, single)?,
+            None => single?,
+        };
+        let mask = operator.mask().to_vec();
+        let sampled: f32 = mask.iter().sum();
+        let parameters = json!({
+            "size": size,
+            "coils": coils,
+            "acceleration": mask.len() as f64 / f64::from(sampled),
+        });
+        let estimate = {
+            let mask = mask.clone();
+            move |y: &[f32]| estimate_noise(y.as_chunks().0, size, &mask, coils == 1)
+        };
+        let direct = move |gpu: &Gpu, y: &[f32]| {
+            let parts = mask.iter().flat_map(|m| [m, m]).cycle();
+            let measured: Vec<f32> = y.iter().zip(parts).map(|(y, m)| y * m).collect();
+            root_sum_of_squares(gpu, coils, size, &measured)
+        };
+        let measured = kspace.values.into_flattened();
+        Ok(Problem {
+            name: "mri",
+            noise: Some(estimate(&measured)),
+            estimate: Some(Box::new(estimate)),
+            operator: Box::new(operator),
+            measured: vec![measured],
+            direct: Box::new(direct),
+            direct_method: Some(Method::RootSumOfSquares),
             gain: MISSING,
             limits: (0.0, f32::MAX),
             format: Format::NpyF32,

@@ -30,6 +30,15 @@ pub enum Method {
     Fbp,
     /// The adjoint, with zeros for what was not measured, a baseline of mri
     ZeroFilled,
+    /// The root of the sum of squares of the coils' images, a baseline of mri that wants no coil maps
+    RootSumOfSquares,
+}
+
+impl Method {
+    /// Whether it inverts directly, so that no strength counts.
+    pub(super) fn is_direct(self) -> bool {
+        matches!(self, Self::Fbp | Self::ZeroFilled | Self::RootSumOfSquares)
+    }
 }
 
 /// What `reconstruct` solves: everything but the strength of the regularizer and the solver's settings.
@@ -262,11 +271,10 @@ impl Problem {
     }
 
     fn check_method(&self, method: Method) -> Result<()> {
-        let direct = matches!(method, Method::Fbp | Method::ZeroFilled);
-        if direct && self.direct_method != Some(method) {
+        if method.is_direct() && self.direct_method != Some(method) {
             let others = match self.direct_method {
                 Some(Method::Fbp) => "model, pnp, tv or fbp",
-                Some(_) => "model, pnp, tv or zero-filled",
+                Some(_) => "model, pnp, tv, zero-filled or root-sum-of-squares",
                 None => "model, pnp or tv",
             };
             return Err(Error::Usage(format!(
