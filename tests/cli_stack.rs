@@ -92,7 +92,7 @@ fn same_as_one_by_one(place: &Place, count: usize, command: &str, options: &str)
         let one = Image::read(place.path("one.npy")).unwrap();
         assert_eq!(image.planes, one.planes, "{command}: slice {index}");
         assert_eq!(told["slice"], index);
-        for what in ["iterations", "stop", "energy", "psnr", "ssim"] {
+        for what in ["iterations", "stop", "energy", "error_bound", "psnr", "ssim"] {
             assert_eq!(told[what], alone[what], "{command}: {what} of slice {index}");
         }
         most = most.max(told["iterations"].as_u64().unwrap());

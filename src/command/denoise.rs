@@ -148,6 +148,7 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
         "iterations": solved.iterations.iter().max(),
         "iterations_per_channel": solved.iterations,
         "stop": solved.stop,
+        "error_bound": solved.error_bound,
         "adapter": gpu.adapter().name,
         "model": model.name(),
         "sigma": args.solve.sigma,

@@ -43,6 +43,14 @@ pub(super) struct Plane {
     pub energy: Option<f64>,
     pub iterations: usize,
     pub stop: Stop,
+    /// Of the distance to the minimiser, where one is known.
+    pub error_bound: Option<f64>,
+}
+
+/// The bound of several planes together.
+pub(super) fn together(bounds: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+    let squares: Option<f64> = bounds.into_iter().map(|bound| bound.map(|b| b * b)).sum();
+    squares.map(f64::sqrt)
 }
 
 impl<'g> Engine<'g> {
@@ -126,6 +134,7 @@ impl<'g> Engine<'g> {
                         energy: Some(outcome.energy),
                         iterations: outcome.iterations,
                         stop: outcome.stop,
+                        error_bound: outcome.error_bound,
                     }));
                 }
                 Kind::Layered {
@@ -142,6 +151,7 @@ impl<'g> Engine<'g> {
                             energy: None,
                             iterations: *iterations,
                             stop: Stop::Converged,
+                            error_bound: None,
                         });
                     }
                 }
@@ -183,6 +193,7 @@ pub(super) struct Solved {
     /// By channel.
     pub iterations: Vec<usize>,
     pub stop: Stop,
+    pub error_bound: Option<f64>,
     pub compile: f64,
     pub solve: f64,
     pub tiles: usize,
@@ -206,6 +217,7 @@ pub(super) fn solve(gpu: &Gpu, model: &AnyModel, args: &SolveArgs, image: &Image
         energy: done.iter().map(|plane| plane.energy).sum(),
         iterations: done.iter().map(|plane| plane.iterations).collect(),
         stop: Stop::of_all(done.iter().map(|plane| plane.stop)),
+        error_bound: together(done.iter().map(|plane| plane.error_bound)),
         planes: done.into_iter().flat_map(|plane| plane.image).collect(),
         compile: engine.compile(),
         solve: start.elapsed().as_secs_f64(),

@@ -7,11 +7,13 @@
 //!
 //! with `t = 1`, `z = x` whenever `<z_k - x_{k+1}, x_{k+1} - x_k> > 0` (O'Donoghue and Candes, 2015), from `x_0 = y`
 //! until `|x_{k+1} - x_k| <= tolerance |x_{k+1}|`. `h` is convex when `lambda rho <= 1`, where `rho` is the model's
-//! weak-convexity modulus; a larger `lambda` is refused. Without the box this is the published solver (arXiv 2308.10542).
+//! weak-convexity modulus; a larger `lambda` is refused, and a smaller one
+//! gives a bound of `|x - x*|` with the result. Without the box this is the published solver (arXiv 2308.10542).
 
 use std::time::Instant;
 
 use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
+use super::error_bound::ErrorBound;
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
 use crate::gpu::{Buffer, Gpu, Readback, Recorder};
 use crate::model::Ridge;
@@ -101,6 +103,9 @@ pub struct Outcome {
     pub change: f64,
     /// Why it ended.
     pub stop: Stop,
+    /// A bound of the distance `|x - x*|` to the minimiser over the box, rounding included, where the energy is strongly convex for
+    /// certain: `lambda rho < 1`, with a bound of the filters' norm.
+    pub error_bound: Option<f64>,
 }
 
 /// A model prepared for images of one size. Makes all kernels and buffers at once, then runs any number of batches.
@@ -112,6 +117,7 @@ pub struct Denoiser<'g> {
     buffers: Buffers,
     kernels: AgdKernels,
     distance: InnerProduct,
+    error_bound: Option<ErrorBound>,
     state_readback: Readback,
     settings: Settings,
 }
@@ -186,7 +192,15 @@ impl<'g> Denoiser<'g> {
         };
         let kernels = AgdKernels::new(gpu, &params, slots, &buffers.iterates(&gradient))?;
         let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;
-        gpu.warm_up(kernels.bound())?;
+        let energy = (model, options.sigma, &settings);
+        let on = [&buffers.x, &buffers.y, &gradient, &buffers.active];
+        let error_bound = ErrorBound::new(gpu, energy, &params, slots, on)?;
+        gpu.warm_up(
+            kernels
+                .bound()
+                .into_iter()
+                .chain(error_bound.iter().flat_map(ErrorBound::kernels)),
+        )?;
         let state_readback = gpu.readback(buffers.states.len())?;
         Ok(Self {
             gpu,
@@ -196,6 +210,7 @@ impl<'g> Denoiser<'g> {
             buffers,
             kernels,
             distance,
+            error_bound,
             state_readback,
             settings,
         })
@@ -283,11 +298,19 @@ impl<'g> Denoiser<'g> {
             self.buffers.z.slice(0, count * self.pixels),
         );
         self.model.record_energy(&mut recorder, count as u32);
+        if let Some(error_bound) = &self.error_bound {
+            self.model.record_gradient(&mut recorder, count as u32);
+            error_bound.record(&mut recorder, count as u32);
+        }
         self.distance.record(&mut recorder, count as u32);
         recorder.submit();
         let regularizer: Vec<f32> = self.gpu.read(self.model.energies())?;
         let distance: Vec<f32> = self.gpu.read(self.distance.totals())?;
         let images: Vec<f32> = self.gpu.read(self.buffers.x.slice(0, count * self.pixels))?;
+        let bounds = match &self.error_bound {
+            Some(error_bound) => Some(error_bound.read(self.gpu, count)?),
+            None => None,
+        };
         Ok(states
             .iter()
             .enumerate()
@@ -302,6 +325,7 @@ impl<'g> Denoiser<'g> {
                 } else {
                     Stop::Converged
                 },
+                error_bound: bounds.as_ref().map(|bounds| bounds[i]),
             })
             .collect())
     }

@@ -3,6 +3,7 @@
 mod agd;
 mod agd_kernels;
 mod descent;
+mod error_bound;
 mod planes;
 mod pnp;
 mod power;

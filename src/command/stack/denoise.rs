@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::Interrupt;
 use super::super::denoise::DenoiseArgs;
-use super::super::engine::Engine;
+use super::super::engine::{Engine, together};
 use super::super::options::{named_hash, say_unfinished, scores_text};
 use super::output::{Done, Output, first_pass};
 use crate::gpu::Gpu;
@@ -50,12 +50,12 @@ pub(in super::super) fn denoise_stack(args: &DenoiseArgs, mut stack: Stack, lent
 
     let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
     let engine = Engine::new(&gpu, &model, &args.solve, size, channels * range.len())?;
-    let together = (engine.at_once() / channels).max(1);
+    let at_once = (engine.at_once() / channels).max(1);
     let mut results = Output::new(&output, format, clean, range.clone(), interrupt, &console)?;
     let mut solve = 0.0;
-    for from in range.clone().step_by(together) {
+    for from in range.clone().step_by(at_once) {
         results.go_on()?;
-        let group: Vec<Image> = (from..range.end.min(from + together))
+        let group: Vec<Image> = (from..range.end.min(from + at_once))
             .map(|index| stack.read(index))
             .collect::<Result<_>>()?;
         let planes: Vec<&[f32]> = group
@@ -75,6 +75,7 @@ pub(in super::super) fn denoise_stack(args: &DenoiseArgs, mut stack: Stack, lent
                 iterations: planes.iter().map(|plane| plane.iterations).max().unwrap_or(0),
                 stop: Stop::of_all(planes.iter().map(|plane| plane.stop)),
                 energy: planes.iter().map(|plane| plane.energy).sum(),
+                error_bound: together(planes.iter().map(|plane| plane.error_bound)),
             };
             let planes = planes.into_iter().flat_map(|plane| plane.image).collect();
             results.push(&Image { planes, ..image }, told)?;
@@ -84,7 +85,7 @@ pub(in super::super) fn denoise_stack(args: &DenoiseArgs, mut stack: Stack, lent
 
     let mut result = json!({
         "output": output,
-        "at_once": together,
+        "at_once": at_once,
         "adapter": gpu.adapter().name,
         "model": model.name(),
         "sigma": args.solve.sigma,

@@ -64,6 +64,7 @@ pub(in super::super) fn reconstruct_stack(
             iterations: solution.iterations,
             stop: solution.stop,
             energy: solution.energy,
+            error_bound: None,
         };
         let image = Image::new(channels, size[0], size[1], solution.planes, problem.format)?;
         results.push(&image, done)?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::super::engine::together;
 use super::super::options::{RunArgs, quality};
 use super::super::{Console, Interrupt};
 use crate::io::image::{Format, Image, Stack, StackKind, StackWriter};
@@ -85,6 +86,8 @@ pub(super) struct Done {
     pub stop: Stop,
     /// Energy at the end, where there is one.
     pub energy: Option<f64>,
+    /// Of the distance to the minimiser, where one is known.
+    pub error_bound: Option<f64>,
 }
 
 /// Slices on their way to the output. Work on them may be stopped between two of them.
@@ -157,6 +160,7 @@ impl Output {
             "iterations": done.iterations,
             "stop": done.stop,
             "energy": done.energy,
+            "error_bound": done.error_bound,
         });
         if let Some(clean) = clean {
             let scores = quality(&image.planes, &clean)?;
@@ -191,6 +195,7 @@ impl Output {
             iterations: self.done.iter().map(|done| done.iterations).max().unwrap_or(0),
             stop: Stop::of_all(self.done.iter().map(|done| done.stop)),
             energy: self.done.iter().map(|done| done.energy).sum(),
+            error_bound: together(self.done.iter().map(|done| done.error_bound)),
             scores: (count > 0.0).then(|| (-10.0 * (psnr / count).log10(), ssim)),
             slices: self.told,
         })
@@ -204,6 +209,7 @@ pub(super) struct Total {
     pub stop: Stop,
     /// The sum.
     pub energy: Option<f64>,
+    pub error_bound: Option<f64>,
     /// PSNR from the mean squared error of the stack, and mean SSIM.
     pub scores: Option<(f64, Option<f64>)>,
     /// What is told of each.
@@ -216,6 +222,7 @@ impl Total {
         result["iterations"] = json!(self.iterations);
         result["stop"] = json!(self.stop);
         result["energy"] = json!(self.energy);
+        result["error_bound"] = json!(self.error_bound);
         result["slices"] = json!(self.slices);
         if let Some((psnr, ssim)) = self.scores {
             result["psnr"] = json!(psnr);
