@@ -417,7 +417,11 @@ fn mistakes_are_one_line_and_nothing_is_written() {
 fn an_output_keeps_its_kind_and_an_option_of_an_item_comes_first() {
     let place = three();
     let items = [
-        ("a", "a.npy".to_owned(), ",\"max-iter\":7,\"solver\":\"plain\",\"tol\":1e-9"),
+        (
+            "a",
+            "a.npy".to_owned(),
+            ",\"max-iter\":7,\"solver\":\"plain\",\"tol\":1e-9",
+        ),
         ("b", "b.npy".into(), ""),
     ];
     manifest(&place, &items);

@@ -5,7 +5,7 @@ mod common;
 #[path = "common/program.rs"]
 mod program;
 
-use common::{gpu, relative_l2, turn, values};
+use common::{EPS, assert_close, gpu, relative_l2, turn, values};
 use knotwork::io::image::{Format, Image};
 use knotwork::io::npy::{Array, Values};
 use knotwork::operator::{Cartesian, Mri, Pattern, apply, coil_maps};
@@ -140,6 +140,92 @@ fn methods_improve_on_zero_filling() {
             assert!(after > before + 3.0, "{coils} coils, {method}: {before} to {after}");
         }
     }
+}
+
+/// `sqrt(sum_c |F' M y_c|^2)` with the unitary transform centred on both sides, by its definition.
+fn sum_of_squares(kspace: &[[f32; 2]], mask: &[f32], [rows, cols]: [usize; 2]) -> Vec<f64> {
+    let phase = |a: usize, b: usize, n: usize| {
+        let centred = |i: usize| i as f64 - (n / 2) as f64;
+        std::f64::consts::TAU * centred(a) * centred(b) / n as f64
+    };
+    let pixels = rows * cols;
+    let pixel = |at: usize| -> f64 {
+        let coil = |samples: &[[f32; 2]]| -> f64 {
+            let (mut re, mut im) = (0.0, 0.0);
+            for (k, &[a, b]) in samples.iter().enumerate() {
+                let [a, b] = [a, b].map(|part| f64::from(part * mask[k]));
+                let angle = phase(k / cols, at / cols, rows) + phase(k % cols, at % cols, cols);
+                re += a * angle.cos() - b * angle.sin();
+                im += a * angle.sin() + b * angle.cos();
+            }
+            (re * re + im * im) / pixels as f64
+        };
+        kspace.chunks(pixels).map(coil).sum::<f64>().sqrt()
+    };
+    (0..pixels).map(pixel).collect()
+}
+
+#[test]
+fn root_sum_of_squares_needs_no_maps() {
+    let place = place();
+    for (coils, size) in [(1, [6, 8]), (3, [7, 13]), (2, [20, 9])] {
+        let pixels = size[0] * size[1];
+        let samples: Vec<[f32; 2]> = values(coils as u64, 2 * coils * pixels).as_chunks().0.to_vec();
+        let shape = [coils, size[0], size[1]];
+        write(&place, "y.npy", &shape, Values::C64(samples.clone()));
+        let mask: Vec<f32> = (0..pixels).map(|k| f32::from(k % 3 != 1)).collect();
+        // A transform of n values adds log2(n) times in an order that is not the definition's, some of them three times as many by
+        // the chirp; errors of coils add up by their squares, as their images do.
+        let size_of = samples
+            .as_flattened()
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>();
+        let tolerance = 8.0 * EPS * (3.0 * (pixels as f64).log2() + coils as f64) * size_of.sqrt();
+        let all = vec![1.0; pixels];
+        for (mask, named) in [(&all, ""), (&mask, " --mask m.npy"), (&mask, "")] {
+            if named.is_empty() && mask == &all {
+                let _ = std::fs::remove_file(place.path("y.mask.npy"));
+            } else {
+                let file = if named.is_empty() { "y.mask.npy" } else { "m.npy" };
+                write(&place, file, &size, Values::F32(mask.clone()));
+            }
+            let line = format!("mri y.npy --method root-sum-of-squares -o out.npy{named}");
+            let result = run(&place, &line);
+            assert_eq!(
+                (&result["stop"], &result["iterations"]),
+                (&"converged".into(), &0.into())
+            );
+            assert_eq!(result["lambda"], Value::Null, "nothing is weighed");
+            let got = read(&place, "out.npy").values().to_f32();
+            assert_close(&line, &got, &sum_of_squares(&samples, mask, size), |_| tolerance);
+        }
+    }
+    // Slices of a stack are those alone.
+    let samples: Vec<[f32; 2]> = values(9, 2 * 3 * 2 * 91).as_chunks().0.to_vec();
+    write(&place, "y.npy", &[3, 2, 7, 13], Values::C64(samples.clone()));
+    std::fs::remove_file(place.path("y.mask.npy")).unwrap();
+    run(&place, "mri y.npy --method root-sum-of-squares -o out.npy");
+    let stack = read(&place, "out.npy");
+    assert_eq!(stack.shape(), [3, 7, 13]);
+    write(&place, "y.npy", &[2, 7, 13], Values::C64(samples[182..364].to_vec()));
+    run(&place, "mri y.npy --method root-sum-of-squares -o out.npy");
+    assert_eq!(
+        read(&place, "out.npy").values().to_f32(),
+        stack.values().to_f32()[91..182]
+    );
+    // A mask of another size, and a command that has no coils.
+    write(&place, "m.npy", &[13, 7], Values::F32(vec![1.0; 91]));
+    place.refuses_line(
+        "mri y.npy --method root-sum-of-squares -o no.npy --mask m.npy",
+        3,
+        &["m.npy", "(7, 13)"],
+    );
+    place.refuses_line(
+        "upscale clean.npy --factor 2 --sigma 0.1 --method root-sum-of-squares -o no.npy",
+        2,
+        &["model, pnp or tv"],
+    );
 }
 
 #[test]

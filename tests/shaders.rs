@@ -255,6 +255,7 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<AgdParams>("agd_step"),
         mismatches::<AgdParams>("agd_control"),
         mismatches::<AgdParams>("agd_extrapolate"),
+        mismatches::<AgdParams>("agd_residual"),
         mismatches::<AgdState>("agd_control"),
         mismatches::<PointwiseParams>("split_prox"),
         mismatches::<AgdState>("split_prox"),

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::inverse::{Inverse, InverseArgs};
 use super::pixels::blame;
 use super::problem::{Gain, Method, Problem};
+use super::stack::Measurements;
 use crate::gpu::Gpu;
-use crate::io::image::{Format, Image};
+use crate::io::image::{Format, Image, StackKind};
 use crate::io::{noise, toml_file};
 use crate::model::DENOISING;
 use crate::operator::{Geometry, LinearOperator, Radon, filtered_back_projection};
@@ -21,7 +22,7 @@ pub struct CtArgs {
     /// Geometry of the scan (TOML), as `reconstruct simulate ct` writes it [default: the input's name with .geometry.toml]
     #[arg(long, value_name = "FILE")]
     pub geometry: Option<PathBuf>,
-    /// Common options; the input is a sinogram, one row per angle (NPY or TIFF), in units of length times those of the image
+    /// Common options; the input is a sinogram (angles, detectors) or a stack (slices, angles, detectors), NPY or TIFF, in units of length times those of the image
     #[command(flatten)]
     pub common: InverseArgs,
 }
@@ -71,6 +72,19 @@ impl Inverse for CtArgs {
     }
 
     fn problem(&self) -> Result<Problem> {
+        self.problem_of(Image::read(&self.common.input)?)
+    }
+
+    fn stack(&self) -> Result<Option<(Problem, Box<dyn Measurements>)>> {
+        let Some((first, stack)) = self.common.stack(StackKind::Gray)? else {
+            return Ok(None);
+        };
+        Ok(Some((self.problem_of(first)?, Box::new(stack))))
+    }
+}
+
+impl CtArgs {
+    fn problem_of(&self, measured: Image) -> Result<Problem> {
         let input = &self.common.input;
         let path = self.geometry.clone().unwrap_or_else(|| geometry_beside(input));
         if self.geometry.is_none() && !path.exists() {
@@ -80,7 +94,6 @@ impl Inverse for CtArgs {
             ));
         }
         let geometry = read_geometry(&path)?;
-        let measured = Image::read(input)?;
         let (angles, detectors) = (geometry.angles.len(), geometry.detectors);
         if measured.channels != 1 || [measured.height, measured.width] != [angles, detectors] {
             return Err(Error::input(
@@ -101,6 +114,7 @@ impl Inverse for CtArgs {
             name: "ct",
             operator: Box::new(operator),
             noise: Some(estimate_noise(&measured.planes, detectors)),
+            estimate: Some(Box::new(move |sinogram| estimate_noise(sinogram, detectors))),
             measured: vec![measured.planes],
             direct: Box::new(direct),
             direct_method: Some(Method::Fbp),

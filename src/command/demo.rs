@@ -6,12 +6,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::CommonArgs;
-use super::denoise::{SolveArgs, solve};
+use super::any_model::AnyModel;
+use super::denoise::SolveArgs;
+use super::engine::solve;
 use super::options::{SolverArgs, load_model, named_hash, parse_level, quality};
 use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
 use crate::model::DENOISING;
-use crate::report::{RunRecord, certificate};
+use crate::report::RunRecord;
 use crate::solver::Method;
 use crate::{Error, Result};
 
@@ -59,7 +61,7 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         .map(|(c, n)| c + args.sigma as f32 * n)
         .collect();
     let noisy = Image::gray(clean.height, clean.width, planes, Format::Png8)?;
-    let model = load_model(args.model.as_deref(), DENOISING, args.sigma)?;
+    let model = AnyModel::Ridge(Box::new(load_model(args.model.as_deref(), DENOISING, args.sigma)?));
     let settings = SolveArgs {
         sigma: args.sigma,
         lambda: 1.0,
@@ -101,15 +103,15 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         "stop": solved.stop,
         "seconds": { "open": gpu.timings().open, "compile": solved.compile, "solve": solved.solve },
         "adapter": gpu.adapter().name,
-        "model": model.name,
+        "model": model.name(),
         "sigma": args.sigma,
     });
     let mut record = RunRecord::new(
         "demo",
         &gpu,
         json!({ "sigma": args.sigma, "seed": args.seed, "lambda": settings.lambda, "noise_tolerance": settings.solver.settings(1.0).noise_tolerance,
-            "max_iterations": settings.solver.max_iter, "model": model.name, "model_provenance": model.provenance,
-            "certificate": certificate(&model, settings.lambda) }),
+            "max_iterations": settings.solver.max_iter, "model": model.name(), "model_provenance": model.provenance(),
+            "certificate": model.certificate(settings.lambda) }),
     );
     record.outputs = json!({ "noisy": named_hash(&path("noisy.png"))?, "denoised": named_hash(&path("denoised.png"))?,
         "side_by_side": named_hash(&path("side_by_side.png"))? });

@@ -1,4 +1,4 @@
-//! `reconstruct denoise`: one image in, one image out.
+//! `reconstruct denoise`: one image in, one image out; `stack/denoise.rs` does stacks of them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,25 +7,24 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::Console;
 use super::any_model::AnyModel;
+use super::engine::{no_images, solve};
 use super::options::{
     RunArgs, SolverArgs, model_source, named_hash, parse_level, parse_positive, quality, say_unfinished, scores_text,
 };
+use super::stack::denoise_stack;
+use crate::Result;
 use crate::gpu::Gpu;
-use crate::io::image::{Format, Image};
-use crate::layered::{Layered, LayeredDenoiser};
-use crate::model::device::RunOptions;
-use crate::model::{DENOISING, Ridge, Shipped};
+use crate::io::image::{Format, Image, StackKind};
+use crate::model::{DENOISING, Shipped};
 use crate::report::RunRecord;
-use crate::solver::{Denoiser, Outcome, Stop, most_at_once};
-use crate::{Error, Result};
+use crate::solver::Stop;
 
 /// Arguments of `reconstruct denoise`.
 #[derive(Args, Clone, Debug)]
 pub struct DenoiseArgs {
     /// Noisy image: PNG (8/16 bit), TIFF (8/16 bit, 32-bit float) or NPY, and JPEG, BMP, PGM or PPM; colour images go
-    /// channel by channel
+    /// channel by channel, stacks (TIFF of several pages, NPY (slices, H, W)) slice by slice
     pub input: PathBuf,
     /// Where the result goes; the extension may change the format [default: INPUT with _denoised, .png for JPEG,
     /// BMP, PGM and PPM]
@@ -53,79 +52,59 @@ pub struct SolveArgs {
     pub solver: SolverArgs,
 }
 
-/// Timed steps of a reconstruction.
-pub(super) struct Solved {
-    pub planes: Vec<f32>,
-    /// `None` for a network, which minimises none.
-    pub energy: Option<f64>,
-    pub iterations: Vec<usize>,
-    pub stop: Stop,
-    pub compile: f64,
-    pub solve: f64,
-    pub tiles: usize,
-}
-
-/// Denoises all planes of `image`, as many at once as fit.
-pub(super) fn solve(gpu: &Gpu, model: &Ridge, args: &SolveArgs, image: &Image, console: &Console) -> Result<Solved> {
-    let settings = args.solver.settings(args.lambda);
-    let options = RunOptions {
-        sigma: args.sigma,
-        style: None,
-        tile: args.solver.tile.map(|t| t as usize),
-    };
-    let at_once = most_at_once(gpu, [image.height, image.width]).min(image.channels);
-    let before = gpu.timings();
-    let denoiser = Denoiser::new(gpu, model, &options, settings, [image.height, image.width], at_once)?;
-    let compile = gpu.timings().compile - before.compile;
-    let start = Instant::now();
-    let bar = console.progress(args.solver.max_iter);
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    let channels: Vec<usize> = (0..image.channels).collect();
-    for batch in channels.chunks(at_once) {
-        let planes: Vec<&[f32]> = batch.iter().map(|&c| image.plane(c)).collect();
-        let done = denoiser.run(&planes, |iterations, running, change| {
-            bar.set_position(iterations as u64);
-            bar.set_message(format!("{running} running, change {change:.1e}"));
-        })?;
-        outcomes.extend(done);
+impl DenoiseArgs {
+    /// The model, which must denoise images of the noise level asked for.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for a file that holds none, [`crate::Error::Usage`] for a level beyond those it knows.
+    pub(super) fn model(&self) -> Result<AnyModel> {
+        let model = match self.solve.solver.model.as_deref() {
+            Some(path) => AnyModel::open(path)?,
+            None => AnyModel::Ridge(Box::new(Shipped::for_level(DENOISING, self.solve.sigma)?)),
+        };
+        match &model {
+            AnyModel::Ridge(ridge) => drop(ridge.alphas(self.solve.sigma)?),
+            AnyModel::Layered(_) => {}
+            AnyModel::Flow(flow) => return Err(no_images(&flow.name)),
+        }
+        Ok(model)
     }
-    bar.finish_and_clear();
-    let converged = outcomes.iter().all(|o| o.stop == Stop::Converged);
-    Ok(Solved {
-        energy: Some(outcomes.iter().map(|o| o.energy).sum()),
-        iterations: outcomes.iter().map(|o| o.iterations).collect(),
-        stop: if converged {
-            Stop::Converged
-        } else {
-            Stop::MaxIterations
-        },
-        planes: outcomes.into_iter().flat_map(|o| o.image).collect(),
-        compile,
-        solve: start.elapsed().as_secs_f64(),
-        tiles: denoiser.tiles(),
-    })
-}
 
-/// Applies a network to every plane of `image`, scaled for noise of `sigma`.
-fn apply(gpu: &Gpu, model: &Layered, args: &SolveArgs, image: &Image) -> Result<Solved> {
-    let before = gpu.timings();
-    let denoiser = LayeredDenoiser::new(gpu, model, [image.height, image.width])?;
-    let compile = gpu.timings().compile - before.compile;
-    let start = Instant::now();
-    let planes = (0..image.channels)
-        .map(|channel| denoiser.run(gpu, image.plane(channel), args.sigma))
-        .collect::<Result<Vec<_>>>()?;
-    let (low, high) = args.solver.limits.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-    let planes = planes.concat().into_iter().map(|v| v.clamp(low, high)).collect();
-    Ok(Solved {
-        planes,
-        energy: None,
-        iterations: vec![model.iterations(); image.channels],
-        stop: Stop::Converged,
-        compile,
-        solve: start.elapsed().as_secs_f64(),
-        tiles: 1,
-    })
+    /// Where the result goes, for an input of `format`.
+    pub(super) fn place(&self, format: Format) -> PathBuf {
+        let default = || default_output(&self.input, format);
+        self.output.clone().unwrap_or_else(default)
+    }
+
+    /// The settings of a record.
+    pub(super) fn settings(&self, model: &AnyModel) -> Value {
+        let mut settings = json!({
+            "sigma": self.solve.sigma,
+            "box": self.solve.solver.limits,
+            "model": model.name(),
+            "model_provenance": model.provenance(),
+            "certificate": model.certificate(self.solve.lambda),
+        });
+        // A network solves nothing.
+        if let AnyModel::Ridge(_) = model {
+            settings["lambda"] = json!(self.solve.lambda);
+            let solver = self.solve.solver.settings(self.solve.lambda);
+            settings["tolerance"] = json!(solver.tolerance);
+            settings["noise_tolerance"] = json!(solver.noise_tolerance);
+            settings["max_iterations"] = json!(solver.max_iterations);
+            settings["solver"] = json!(solver.method);
+        }
+        settings
+    }
+
+    /// What a record says about the files that were read.
+    pub(super) fn inputs(&self) -> Result<Value> {
+        Ok(json!({
+            "image": named_hash(&self.input)?,
+            "clean": self.run.clean.as_deref().map(named_hash).transpose()?,
+            "model": model_source(self.solve.solver.model.as_deref())?,
+        }))
+    }
 }
 
 /// Where the result goes if the user does not say: `_denoised` put between stem and extension. Names under which images
@@ -145,38 +124,21 @@ fn default_output(input: &Path, format: Format) -> PathBuf {
 /// # Errors
 /// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
 pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
+    if let Some(stack) = args.run.stack.open(&args.input, StackKind::Images)? {
+        return denoise_stack(args, stack, lent);
+    }
     let console = args.run.common.console();
     let start = Instant::now();
     let image = Image::read(&args.input)?;
     let clean = args.run.read_clean(image.channels, [image.height, image.width])?;
-    let output = args
-        .output
-        .clone()
-        .unwrap_or_else(|| default_output(&args.input, image.format));
+    let output = args.place(image.format);
     let format = image.format.for_output(&output)?;
     let record_path = args.run.record_path(&output, &[&args.input])?;
-    let model = match args.solve.solver.model.as_deref() {
-        Some(path) => AnyModel::open(path)?,
-        None => AnyModel::Ridge(Box::new(Shipped::for_level(DENOISING, args.solve.sigma)?)),
-    };
-    match &model {
-        AnyModel::Ridge(ridge) => drop(ridge.alphas(args.solve.sigma)?),
-        AnyModel::Layered(_) => {}
-        AnyModel::Flow(flow) => {
-            return Err(Error::Usage(format!(
-                "'{}' is a flow of points and denoises no images; name a regularizer or a network",
-                flow.name
-            )));
-        }
-    }
+    let model = args.model()?;
     let reading = start.elapsed().as_secs_f64();
 
     let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
-    let solved = match &model {
-        AnyModel::Ridge(ridge) => solve(&gpu, ridge, &args.solve, &image, &console)?,
-        AnyModel::Layered(network) => apply(&gpu, network, &args.solve, &image)?,
-        AnyModel::Flow(_) => return Err(Error::Internal("a flow denoises no images".into())),
-    };
+    let solved = solve(&gpu, &model, &args.solve, &image, &console)?;
 
     let writing = Instant::now();
     let planes = solved.planes;
@@ -188,6 +150,7 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
         "iterations": solved.iterations.iter().max(),
         "iterations_per_channel": solved.iterations,
         "stop": solved.stop,
+        "error_bound": solved.error_bound,
         "adapter": gpu.adapter().name,
         "model": model.name(),
         "sigma": args.solve.sigma,
@@ -205,25 +168,8 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
         "solve": solved.solve,
         "total": start.elapsed().as_secs_f64(),
     });
-    let mut settings = json!({
-        "sigma": args.solve.sigma,
-        "box": args.solve.solver.limits,
-        "model": model.name(),
-        "model_provenance": model.provenance(),
-        "certificate": model.certificate(args.solve.lambda),
-    });
-    // A network solves nothing.
-    if let AnyModel::Ridge(_) = model {
-        settings["lambda"] = json!(args.solve.lambda);
-        let solver = args.solve.solver.settings(args.solve.lambda);
-        settings["tolerance"] = json!(solver.tolerance);
-        settings["noise_tolerance"] = json!(solver.noise_tolerance);
-        settings["max_iterations"] = json!(solver.max_iterations);
-        settings["solver"] = json!(solver.method);
-    }
-    let mut record = RunRecord::new("denoise", &gpu, settings);
-    record.inputs = json!({ "image": named_hash(&args.input)?, "clean": args.run.clean.as_deref().map(named_hash).transpose()?,
-        "model": model_source(args.solve.solver.model.as_deref())? });
+    let mut record = RunRecord::new("denoise", &gpu, args.settings(&model));
+    record.inputs = args.inputs()?;
     record.outputs = json!({ "image": named_hash(&output)? });
     args.run.common.device.report(&gpu, &console, &mut result)?;
     record.results = result.clone();

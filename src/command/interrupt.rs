@@ -1,7 +1,7 @@
 //! Being asked to stop: by Ctrl-C, by a system that shuts down, by a scheduler that warns before its limit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -26,11 +26,16 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// From now on SIGINT, SIGTERM and SIGUSR1 set a flag instead of ending the process. The second SIGINT or SIGTERM ends it
-    /// at once, as if nobody had listened; SIGUSR1, the early warning of batch systems, never does and does not count.
+    /// at once, as if nobody had listened; SIGUSR1, the early warning of batch systems, never does and does not count. All that
+    /// listen in a process hear the same.
     ///
     /// # Errors
     /// [`Error::Internal`] when the system does not allow it.
     pub fn install() -> Result<Self> {
+        static INSTALLED: OnceLock<Interrupt> = OnceLock::new();
+        if let Some(installed) = INSTALLED.get() {
+            return Ok(installed.clone());
+        }
         let refused = |error: std::io::Error| Error::Internal(format!("signals cannot be handled ({error})"));
         let received = Arc::new(AtomicUsize::new(0));
         let last_chance = Arc::new(AtomicBool::new(false));
@@ -42,7 +47,7 @@ impl Interrupt {
             }
             flag::register_usize(signal, received.clone(), index + 1).map_err(refused)?;
         }
-        Ok(Self { received })
+        Ok(INSTALLED.get_or_init(|| Self { received }).clone())
     }
 
     /// The name of the signal by which the process was asked to stop, the last if there were several.

@@ -11,10 +11,11 @@ use super::options::{
     scores_text,
 };
 use super::pnp::{ChosenPnp, PnpArgs};
-use super::problem::{Method, Problem, Strength};
+use super::problem::{Chosen, Method, Problem, Strength};
+use super::stack::{Measurements, reconstruct_stack};
 use crate::gpu::Gpu;
 use crate::io::atomic::same_file;
-use crate::io::image::Image;
+use crate::io::image::{Image, Stack, StackKind};
 use crate::io::toml_file;
 use crate::report::RunRecord;
 use crate::solver::{Stop, TOLERANCE};
@@ -23,7 +24,7 @@ use crate::{Error, Result};
 /// What all of them want to know.
 #[derive(Args, Clone, Debug)]
 pub struct InverseArgs {
-    /// What was measured
+    /// What was measured; a stack (slices, ..) goes slice by slice
     pub input: PathBuf,
     /// Where the result goes; the extension may change the format
     #[arg(short, long, value_name = "FILE")]
@@ -111,6 +112,46 @@ impl InverseArgs {
     }
 }
 
+impl InverseArgs {
+    /// Where the record goes; makes sure that it and the output can be written and replace nothing that is read.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub(super) fn record_path(&self, problem: &Problem, strength: &Strength) -> Result<PathBuf> {
+        let others = [
+            self.run.clean.as_ref(),
+            self.settings.as_ref(),
+            strength.denoiser.as_ref(),
+        ];
+        let others = others.into_iter().flatten();
+        let inputs: Vec<&Path> = [&self.input]
+            .into_iter()
+            .chain(problem.files.iter().map(|(_, path)| path))
+            .chain(others)
+            .map(PathBuf::as_path)
+            .collect();
+        if inputs.iter().any(|input| same_file(input, &self.output)) {
+            return Err(Error::output(
+                &self.output,
+                "the result would replace a file that is read; name another with -o",
+            ));
+        }
+        self.run.record_path(&self.output, &inputs)
+    }
+
+    /// The input as a stack of images, as `kind` sees it, and the first image that is wanted.
+    ///
+    /// # Errors
+    /// [`Error::Input`], [`Error::Usage`].
+    pub(super) fn stack(&self, kind: StackKind) -> Result<Option<(Image, Stack)>> {
+        let Some(mut stack) = self.run.stack.open(&self.input, kind)? else {
+            return Ok(None);
+        };
+        let range = self.run.stack.range(&self.input, stack.slices())?;
+        Ok(Some((stack.read(range.start)?, stack)))
+    }
+}
+
 /// The arguments of a command that reconstructs from linear measurements.
 pub trait Inverse {
     /// What it has in common with the others.
@@ -121,6 +162,12 @@ pub trait Inverse {
     /// # Errors
     /// [`Error::Input`] with what is wrong with one of them.
     fn problem(&self) -> Result<Problem>;
+
+    /// If the input is a stack: the problem of its first slice that is wanted, and all slices, which differ in the measurement only.
+    ///
+    /// # Errors
+    /// As [`Self::problem`].
+    fn stack(&self) -> Result<Option<(Problem, Box<dyn Measurements>)>>;
 
     /// Files it reads although no option names them, and what for.
     fn unnamed_files(&self) -> Vec<(&'static str, PathBuf)> {
@@ -134,6 +181,9 @@ pub trait Inverse {
 /// # Errors
 /// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
 pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<Value> {
+    if let Some((problem, stack)) = command.stack()? {
+        return reconstruct_stack(command, problem, stack, lent);
+    }
     let args = command.common();
     let console = args.run.common.console();
     let begin = Instant::now();
@@ -142,25 +192,7 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     let size = problem.operator.domain();
     let clean = args.run.read_clean(problem.measured.len(), size)?;
     let format = problem.format.for_output(&args.output)?;
-    let others = [
-        args.run.clean.as_ref(),
-        args.settings.as_ref(),
-        strength.denoiser.as_ref(),
-    ];
-    let others = others.into_iter().flatten();
-    let inputs: Vec<&Path> = [&args.input]
-        .into_iter()
-        .chain(problem.files.iter().map(|(_, path)| path))
-        .chain(others)
-        .map(PathBuf::as_path)
-        .collect();
-    if inputs.iter().any(|input| same_file(input, &args.output)) {
-        return Err(Error::output(
-            &args.output,
-            "the result would replace a file that is read; name another with -o",
-        ));
-    }
-    let record_path = args.run.record_path(&args.output, &inputs)?;
+    let record_path = args.record_path(&problem, &strength)?;
     let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
     let chosen = problem.choose(&gpu, &strength)?;
     let solving = Instant::now();
@@ -183,74 +215,25 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         problem.format,
     )?
     .write(&args.output, format)?;
-    let model = chosen.model.as_ref();
-    // A direct inversion has no strength.
-    let strength_of = |value: f64| (solution.constants.is_some() && chosen.pnp.is_none()).then_some(value);
-    let pnp = chosen.pnp.as_ref();
-    let mut result = json!({
-        "output": args.output,
-        "method": chosen.method,
-        "energy": solution.energy,
-        "iterations": solution.iterations,
-        "stop": solution.stop,
-        "constants": solution.constants,
-        "pnp": pnp.map(ChosenPnp::told),
-        "residuals": solution.residuals,
-        "adapter": gpu.adapter().name,
-        "model": model.map(|m| &m.name),
-        "sigma": strength_of(chosen.sigma),
-        "noise": strength_of(chosen.noise),
-        "lambda": strength_of(chosen.lambda),
-        "seconds": { "solve": solve, "total": begin.elapsed().as_secs_f64() },
-    });
+    let report = Report {
+        args,
+        problem: &problem,
+        strength: &strength,
+        chosen: &chosen,
+        constants: solution.constants,
+    };
+    let mut result = report.result(&gpu);
+    result["energy"] = json!(solution.energy);
+    result["iterations"] = json!(solution.iterations);
+    result["stop"] = json!(solution.stop);
+    result["residuals"] = json!(solution.residuals);
+    result["seconds"] = json!({ "solve": solve, "total": begin.elapsed().as_secs_f64() });
     if let Some((psnr, ssim)) = scores {
         result["psnr"] = json!(psnr);
         result["ssim"] = json!(ssim);
     }
     args.run.common.device.report(&gpu, &console, &mut result)?;
-    let mut record = RunRecord::new(
-        problem.name,
-        &gpu,
-        json!({
-            "operator": problem.parameters,
-            "method": chosen.method,
-            "pnp": pnp.map(ChosenPnp::told),
-            "denoiser_provenance": pnp.map(|p| &p.denoiser.provenance),
-            "sigma": strength_of(chosen.sigma),
-            "noise": strength_of(chosen.noise),
-            "lambda": strength_of(chosen.lambda),
-            "tolerance": args.solver.tol.unwrap_or(TOLERANCE),
-            "max_iterations": args.solver.max_iter,
-            "box": args.solver.limits.unwrap_or(problem.limits),
-            "model": model.map(|m| &m.name),
-            "model_provenance": model.map(|m| &m.provenance),
-        }),
-    );
-    let mut read = Map::new();
-    read.insert("measurement".into(), named_hash(&args.input)?);
-    for (what, path) in &problem.files {
-        read.insert((*what).into(), named_hash(path)?);
-    }
-    read.insert(
-        "clean".into(),
-        args.run.clean.as_deref().map(named_hash).transpose()?.into(),
-    );
-    read.insert(
-        "settings".into(),
-        args.settings.as_deref().map(named_hash).transpose()?.into(),
-    );
-    if model.is_some() {
-        read.insert("model".into(), model_source(strength.model.as_deref())?);
-    }
-    if pnp.is_some() {
-        let denoiser = strength.denoiser.as_deref().map(|path| model_source(Some(path)));
-        let denoiser = denoiser.transpose()?;
-        read.insert("denoiser".into(), denoiser.into());
-    }
-    record.inputs = Value::Object(read);
-    record.outputs = json!({ "image": named_hash(&args.output)? });
-    record.results = result.clone();
-    record.write(&record_path)?;
+    report.record(&gpu, &result)?.write(&record_path)?;
     if solution.stop != Stop::Converged {
         say_unfinished(&console, args.solver.max_iter);
     }
@@ -262,4 +245,84 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         scores_text(scores)
     ));
     Ok(result)
+}
+
+/// What is told of a reconstruction, of one image or of a stack.
+pub(super) struct Report<'a> {
+    pub args: &'a InverseArgs,
+    pub problem: &'a Problem,
+    pub strength: &'a Strength,
+    pub chosen: &'a Chosen,
+    /// What the steps rest on.
+    pub constants: Option<Value>,
+}
+
+impl Report<'_> {
+    /// A direct inversion has no strength.
+    fn strength_of(&self, value: f64) -> Option<f64> {
+        (self.constants.is_some() && self.chosen.pnp.is_none()).then_some(value)
+    }
+
+    /// The part of the results that does not depend on what was measured.
+    pub fn result(&self, gpu: &Gpu) -> Value {
+        json!({
+            "output": self.args.output,
+            "method": self.chosen.method,
+            "constants": self.constants,
+            "pnp": self.chosen.pnp.as_ref().map(ChosenPnp::told),
+            "adapter": gpu.adapter().name,
+            "model": self.chosen.model.as_ref().map(|m| &m.name),
+            "sigma": self.strength_of(self.chosen.sigma),
+            "noise": self.strength_of(self.chosen.noise),
+            "lambda": self.strength_of(self.chosen.lambda),
+        })
+    }
+
+    /// The record, with hashes of all files; the output must have been written.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a file that has gone.
+    pub fn record(&self, gpu: &Gpu, result: &Value) -> Result<RunRecord> {
+        let Self {
+            args, problem, chosen, ..
+        } = self;
+        let (model, pnp) = (chosen.model.as_ref(), chosen.pnp.as_ref());
+        let mut record = RunRecord::new(
+            problem.name,
+            gpu,
+            json!({
+                "operator": problem.parameters,
+                "method": chosen.method,
+                "pnp": pnp.map(ChosenPnp::told),
+                "denoiser_provenance": pnp.map(|p| &p.denoiser.provenance),
+                "sigma": self.strength_of(chosen.sigma),
+                "noise": self.strength_of(chosen.noise),
+                "lambda": self.strength_of(chosen.lambda),
+                "tolerance": args.solver.tol.unwrap_or(TOLERANCE),
+                "max_iterations": args.solver.max_iter,
+                "box": args.solver.limits.unwrap_or(problem.limits),
+                "model": model.map(|m| &m.name),
+                "model_provenance": model.map(|m| &m.provenance),
+            }),
+        );
+        let mut read = Map::new();
+        read.insert("measurement".into(), named_hash(&args.input)?);
+        for (what, path) in &problem.files {
+            read.insert((*what).into(), named_hash(path)?);
+        }
+        for (what, path) in [("clean", &args.run.clean), ("settings", &args.settings)] {
+            read.insert(what.into(), path.as_deref().map(named_hash).transpose()?.into());
+        }
+        if model.is_some() {
+            read.insert("model".into(), model_source(self.strength.model.as_deref())?);
+        }
+        if pnp.is_some() {
+            let denoiser = self.strength.denoiser.as_deref().map(|path| model_source(Some(path)));
+            read.insert("denoiser".into(), denoiser.transpose()?.into());
+        }
+        record.inputs = Value::Object(read);
+        record.outputs = json!({ "image": named_hash(&args.output)? });
+        record.results = result.clone();
+        Ok(record)
+    }
 }

@@ -1,6 +1,6 @@
-//! The commands that make one image from one file, so that others can run many of them.
+//! The commands that make one image, or one stack, from one file, so that others can run many of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -11,9 +11,11 @@ use super::inverse::{Inverse, reconstruct};
 use super::mri::MriArgs;
 use super::options::RunArgs;
 use super::pixels::{DeblurArgs, InpaintArgs, UpscaleArgs};
+use super::problem::Problem;
+use super::stack::{Measurements, first_pass};
 use crate::Result;
 use crate::gpu::Gpu;
-use crate::io::image::Image;
+use crate::io::image::{Image, StackKind};
 
 /// One reconstruction.
 #[derive(Subcommand, Clone, Debug)]
@@ -88,31 +90,64 @@ impl Job {
     /// # Errors
     /// What is wrong with one of them.
     pub fn result_bytes(&self) -> Result<u64> {
-        let (channels, size, format, output) = match (self, self.inverse()) {
+        let run = self.run_args();
+        // Slices that are wanted, channels, rows and columns, format.
+        let found = match (self, self.inverse()) {
             (_, Some(inverse)) => {
-                let problem = inverse.problem()?;
-                let size = problem.operator.domain();
-                (
-                    problem.measured.len(),
-                    size,
-                    problem.format,
-                    Some(&inverse.common().output),
-                )
+                let of = |problem: &Problem| (problem.measured.len(), problem.operator.domain(), problem.format);
+                match inverse.stack()? {
+                    Some((problem, stack)) => (Some(stack), of(&problem)),
+                    None => (None, of(&inverse.problem()?)),
+                }
             }
             (Self::Denoise(args), _) => {
-                let image = Image::read(&args.input)?;
-                (
-                    image.channels,
-                    [image.height, image.width],
-                    image.format,
-                    args.output.as_ref(),
-                )
+                let of = |image: &Image| (image.channels, [image.height, image.width], image.format);
+                match run.stack.open(&args.input, StackKind::Images)? {
+                    Some(mut stack) => {
+                        let first = stack.read(run.stack.range(&args.input, stack.slices())?.start)?;
+                        let stack: Box<dyn Measurements> = Box::new(stack);
+                        (Some(stack), of(&first))
+                    }
+                    None => (None, of(&Image::read(&args.input)?)),
+                }
             }
             (_, None) => return Err(crate::Error::Internal("a job that nobody does".into())),
         };
-        self.run_args().read_clean(channels, size)?;
-        let format = output.map_or(Ok(format), |output| format.for_output(output))?;
-        Ok((channels * size[0] * size[1] * format.value_bytes()) as u64)
+        let (stack, (channels, size, format)) = found;
+        let slices = match stack {
+            Some(mut stack) => {
+                let all = stack.slices();
+                let each = |index| stack.read(index).map(drop);
+                first_pass(run, self.input(), all, (channels, size), None, each)?
+                    .0
+                    .len()
+            }
+            None => {
+                run.read_clean(channels, size)?;
+                1
+            }
+        };
+        let format = self.output().map_or(Ok(format), |output| format.for_output(output))?;
+        Ok((slices * channels * size[0] * size[1] * format.value_bytes()) as u64)
+    }
+
+    fn input(&self) -> &Path {
+        match self {
+            Self::Denoise(args) => &args.input,
+            Self::Inpaint(InpaintArgs { common, .. })
+            | Self::Deblur(DeblurArgs { common, .. })
+            | Self::Upscale(UpscaleArgs { common, .. })
+            | Self::Ct(CtArgs { common, .. })
+            | Self::Mri(MriArgs { common, .. }) => &common.input,
+        }
+    }
+
+    /// Where the result goes, if the user says so.
+    fn output(&self) -> Option<&PathBuf> {
+        match (self, self.inverse()) {
+            (Self::Denoise(args), _) => args.output.as_ref(),
+            (_, inverse) => inverse.map(|inverse| &inverse.common().output),
+        }
     }
 
     /// Does it, on a device that is `lent` or one of its own, and returns what there is to tell.

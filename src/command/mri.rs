@@ -8,12 +8,13 @@ use serde_json::json;
 use super::inverse::{Inverse, InverseArgs};
 use super::pixels::{blame, read_mask};
 use super::problem::{Gain, Method, Problem};
+use super::stack::Measurements;
 use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::noise;
-use crate::io::npy::{Array, Values};
+use crate::io::npy::{Array, Slices, Values};
 use crate::model::DENOISING;
-use crate::operator::{LinearOperator, Mri, apply};
+use crate::operator::{LinearOperator, Mri, apply, root_sum_of_squares};
 use crate::{Error, Result};
 
 /// Arguments of `reconstruct mri`.
@@ -26,7 +27,8 @@ pub struct MriArgs {
     /// Complex sensitivities of the coils, NPY (coil, row, column) [default for several coils: the input's name with .maps.npy]
     #[arg(long, value_name = "FILE")]
     pub maps: Option<PathBuf>,
-    /// Common options; the input is k-space as complex NPY, (row, column) or (coil, row, column), frequency zero in the middle
+    /// Common options; the input is k-space as complex NPY, (row, column), (coil, row, column) or a stack (slice, coil, row, column),
+    /// frequency zero in the middle; mask and maps are those of every slice
     #[command(flatten)]
     pub common: InverseArgs,
 }
@@ -52,42 +54,34 @@ struct Coils {
 
 impl Coils {
     fn read(path: &Path) -> Result<Self> {
-        let array = Array::read(path)?;
+        Self::of(&Array::read(path)?).map_err(|reason| Error::input(path, reason))
+    }
+
+    /// The planes that an array is, or the reason why it is none.
+    fn of(array: &Array) -> std::result::Result<Self, String> {
         let (coils, size, several) = match *array.shape() {
             [rows, cols] => (1, [rows, cols], false),
             [coils, rows, cols] => (coils, [rows, cols], true),
             ref other => {
-                return Err(Error::input(
-                    path,
-                    format!("has shape {other:?}, want (row, column) or (coil, row, column); reshape it"),
+                return Err(format!(
+                    "has shape {other:?}, want (row, column) or (coil, row, column); reshape it"
                 ));
             }
         };
         let values = match array.values() {
             Values::C64(values) => values.clone(),
             Values::C128(values) => values.iter().map(|v| v.map(|part| part as f32)).collect(),
-            _ => {
-                return Err(Error::input(
-                    path,
-                    "has real numbers, want complex ones; convert it with array.astype('complex64')",
-                ));
-            }
+            _ => return Err("has real numbers, want complex ones; convert it with array.astype('complex64')".into()),
         };
         if values.is_empty() {
-            return Err(Error::input(
-                path,
-                format!("has shape {:?}, so nothing in it", array.shape()),
-            ));
+            return Err(format!("has shape {:?}, so nothing in it", array.shape()));
         }
         if let Some(at) = values.iter().position(|v| !(v[0].is_finite() && v[1].is_finite())) {
             let (line, col) = (at / size[1], at % size[1]);
-            return Err(Error::input(
-                path,
-                format!(
-                    "the value of coil {}, row {}, column {col} is not finite; set what was not measured to 0",
-                    line / size[0],
-                    line % size[0]
-                ),
+            return Err(format!(
+                "has a value that is not finite, of coil {}, row {}, column {col}; set what was not measured to 0",
+                line / size[0],
+                line % size[0]
             ));
         }
         Ok(Self {
@@ -96,6 +90,56 @@ impl Coils {
             several,
             values,
         })
+    }
+}
+
+/// k-space (slice, coil, row, column), or (slice, row, column) of one coil.
+struct Volume {
+    path: PathBuf,
+    array: Slices,
+}
+
+impl Volume {
+    /// The input as a volume; `None` if it is one slice.
+    fn open(args: &InverseArgs) -> Result<Option<Self>> {
+        let (path, stack) = (&args.input, &args.run.stack);
+        let array = Slices::open(path)?;
+        let is_volume = match array.shape().len() {
+            4 => true,
+            3 => stack.stack,
+            _ if stack.stack => {
+                return Err(Error::input(
+                    path,
+                    format!(
+                        "has shape {:?}, which is no stack; want (slices, rows, columns) or (slices, coils, rows, columns)",
+                        array.shape()
+                    ),
+                ));
+            }
+            _ => false,
+        };
+        stack.check(path, is_volume)?;
+        if !is_volume {
+            return Ok(None);
+        }
+        array.check().map_err(|reason| Error::input(path, reason))?;
+        let path = path.clone();
+        Ok(Some(Self { path, array }))
+    }
+
+    fn coils(&mut self, index: usize) -> Result<Coils> {
+        let coils = self.array.read(index).and_then(|array| Coils::of(&array));
+        coils.map_err(|reason| Error::input(&self.path, format!("slice {index} {reason}")))
+    }
+}
+
+impl Measurements for Volume {
+    fn slices(&self) -> usize {
+        self.array.shape().first().copied().unwrap_or(0)
+    }
+
+    fn read(&mut self, index: usize) -> Result<Vec<Vec<f32>>> {
+        Ok(vec![self.coils(index)?.values.into_flattened()])
     }
 }
 
@@ -162,7 +206,24 @@ impl Inverse for MriArgs {
     }
 
     fn problem(&self) -> Result<Problem> {
-        let kspace = Coils::read(&self.common.input)?;
+        self.problem_of(Coils::read(&self.common.input)?)
+    }
+
+    fn stack(&self) -> Result<Option<(Problem, Box<dyn Measurements>)>> {
+        let Some(mut volume) = Volume::open(&self.common)? else {
+            return Ok(None);
+        };
+        let range = self.common.run.stack.range(&self.common.input, volume.slices())?;
+        let first = volume.coils(range.start)?;
+        Ok(Some((self.problem_of(first)?, Box::new(volume))))
+    }
+}
+
+impl MriArgs {
+    fn problem_of(&self, kspace: Coils) -> Result<Problem> {
+        if self.common.strength()?.method == Some(Method::RootSumOfSquares) {
+            return self.sum_of_squares(kspace);
+        }
         let (mri, files) = self.operator(&kspace)?;
         let sampled: f32 = mri.mask().iter().sum();
         let parameters = json!({
@@ -172,13 +233,67 @@ impl Inverse for MriArgs {
         });
         let adjoint = mri.clone();
         let direct = move |gpu: &Gpu, y: &[f32]| apply(gpu, &adjoint, y, true);
+        let (size, mask, sees_image) = (kspace.size, mri.mask().to_vec(), files.len() == 1);
+        let estimate = move |y: &[f32]| estimate_noise(y.as_chunks().0, size, &mask, sees_image);
+        let measured = kspace.values.into_flattened();
         Ok(Problem {
             name: "mri",
-            noise: Some(estimate_noise(&kspace, mri.mask(), files.len() == 1)),
+            noise: Some(estimate(&measured)),
+            estimate: Some(Box::new(estimate)),
             operator: Box::new(mri),
-            measured: vec![kspace.values.into_flattened()],
+            measured: vec![measured],
             direct: Box::new(direct),
             direct_method: Some(Method::ZeroFilled),
+            gain: MISSING,
+            limits: (0.0, f32::MAX),
+            format: Format::NpyF32,
+            model: DENOISING,
+            files,
+            parameters,
+        })
+    }
+}
+
+impl MriArgs {
+    /// `sqrt(sum_c |F' M y_c|^2)` with the mask `M`, if there is one: without it all of k-space counts as measured.
+    fn sum_of_squares(&self, kspace: Coils) -> Result<Problem> {
+        let (size, coils) = (kspace.size, kspace.coils);
+        let beside = Some(mask_beside(&self.common.input)).filter(|path| path.exists());
+        let (mask, files) = match self.mask.clone().or(beside) {
+            Some(path) => (read_sampling(&path, size)?, vec![("mask", path)]),
+            None => (vec![1.0; size[0] * size[1]], Vec::new()),
+        };
+        let single = Mri::new(size, mask, None);
+        // Of one coil, whatever there are: nothing but the mask's check and the image's size is asked of it.
+        let operator = match files.first() {
+            Some((_, path)) => blame(path, single)?,
+            None => single?,
+        };
+        let mask = operator.mask().to_vec();
+        let sampled: f32 = mask.iter().sum();
+        let parameters = json!({
+            "size": size,
+            "coils": coils,
+            "acceleration": mask.len() as f64 / f64::from(sampled),
+        });
+        let estimate = {
+            let mask = mask.clone();
+            move |y: &[f32]| estimate_noise(y.as_chunks().0, size, &mask, coils == 1)
+        };
+        let direct = move |gpu: &Gpu, y: &[f32]| {
+            let parts = mask.iter().flat_map(|m| [m, m]).cycle();
+            let measured: Vec<f32> = y.iter().zip(parts).map(|(y, m)| y * m).collect();
+            root_sum_of_squares(gpu, coils, size, &measured)
+        };
+        let measured = kspace.values.into_flattened();
+        Ok(Problem {
+            name: "mri",
+            noise: Some(estimate(&measured)),
+            estimate: Some(Box::new(estimate)),
+            operator: Box::new(operator),
+            measured: vec![measured],
+            direct: Box::new(direct),
+            direct_method: Some(Method::RootSumOfSquares),
             gain: MISSING,
             limits: (0.0, f32::MAX),
             format: Format::NpyF32,
@@ -200,22 +315,22 @@ const MISSING: Gain = Gain::Missing {
 /// One takes the tenth of the measured samples that is farthest from frequency zero, where images have least. The other one,
 /// where a coil `sees_image` as it is, takes pairs of opposite frequencies, whose samples of a real image are conjugates of
 /// each other: `(y(f) - conj y(-f)) / sqrt(2)` is noise alone. At least 1e-4 of the root mean square.
-fn estimate_noise(kspace: &Coils, mask: &[f32], sees_image: bool) -> f64 {
-    let [rows, cols] = kspace.size;
+fn estimate_noise(kspace: &[[f32; 2]], [rows, cols]: [usize; 2], mask: &[f32], sees_image: bool) -> f64 {
+    let coils = kspace.len() / (rows * cols);
     let frequency = |i: usize, n: usize| (i as f64 - (n / 2) as f64) / n as f64;
     let radius = |at: usize| frequency(at / cols, rows).hypot(frequency(at % cols, cols));
     let mut measured: Vec<usize> = (0..rows * cols).filter(|&at| mask[at] > 0.0).collect();
-    let parts = |at: usize| kspace.values.iter().skip(at).step_by(rows * cols).flatten();
+    let parts = |at: usize| kspace.iter().skip(at).step_by(rows * cols).flatten();
     let all = measured
         .iter()
         .flat_map(|&at| parts(at))
         .map(|part| f64::from(*part).powi(2));
-    let least = 1e-4 * (all.sum::<f64>() / (2 * kspace.coils * measured.len()) as f64).sqrt();
+    let least = 1e-4 * (all.sum::<f64>() / (2 * coils * measured.len()) as f64).sqrt();
 
     let opposite = |i: usize, n: usize| (n / 2 * 2 + n - i) % n;
     let differences = measured.iter().flat_map(|&at| {
         let other = opposite(at / cols, rows) * cols + opposite(at % cols, cols);
-        let ([re, im], [other_re, other_im]) = (kspace.values[at], kspace.values[other]);
+        let ([re, im], [other_re, other_im]) = (kspace[at], kspace[other]);
         let pair = mask[other] > 0.0 && other != at;
         pair.then(|| [re - other_re, im + other_im].map(|d| f64::from(d) / 2.0_f64.sqrt()))
             .into_iter()

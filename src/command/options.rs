@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{CommonArgs, Console};
+use super::{CommonArgs, Console, StackArgs};
 use crate::io::atomic::{check_writable, same_file};
 use crate::io::hash::blake3_file;
 use crate::io::image::Image;
@@ -17,12 +17,15 @@ use crate::{Error, Result};
 /// What goes with a reconstruction besides its input and its solver.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Clean image to compare with: prints PSNR and SSIM
+    /// Clean image or stack to compare with: prints PSNR and SSIM
     #[arg(long, value_name = "FILE")]
     pub clean: Option<PathBuf>,
     /// Where the record of the run goes [default: OUTPUT with .run.json]
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Stacks of slices
+    #[command(flatten)]
+    pub stack: StackArgs,
     /// Messages and device
     #[command(flatten)]
     pub common: CommonArgs,

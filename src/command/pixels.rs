@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::inverse::{Inverse, InverseArgs};
 use super::problem::{Direct, Gain, Problem};
+use super::stack::Measurements;
 use crate::gpu::Gpu;
-use crate::io::image::Image;
+use crate::io::image::{Image, StackKind};
 use crate::model::CONVEX;
 use crate::operator::{Blur, Boundary, LinearOperator, Mask};
 use crate::{Error, Result};
@@ -124,6 +125,7 @@ fn problem(
         direct_method: None,
         gain: Gain::Pixels(gain),
         noise: None,
+        estimate: None,
         limits: (0.0, 1.0),
         format: measured.format,
         model: CONVEX,
@@ -138,7 +140,19 @@ impl Inverse for InpaintArgs {
     }
 
     fn problem(&self) -> Result<Problem> {
-        let measured = Image::read(&self.common.input)?;
+        self.problem_of(&Image::read(&self.common.input)?)
+    }
+
+    fn stack(&self) -> Result<Option<(Problem, Box<dyn Measurements>)>> {
+        let stack = self.common.stack(StackKind::Images)?;
+        stack.map_or(Ok(None), |(first, stack)| {
+            Ok(Some((self.problem_of(&first)?, Box::new(stack))))
+        })
+    }
+}
+
+impl InpaintArgs {
+    fn problem_of(&self, measured: &Image) -> Result<Problem> {
         let operator = read_mask(&self.mask, [measured.height, measured.width])?;
         let mask = operator.values().to_vec();
         // Missing pixels start at the mean of the others.
@@ -151,7 +165,7 @@ impl Inverse for InpaintArgs {
         let files = vec![("mask", self.mask.clone())];
         Ok(problem(
             "inpaint",
-            &measured,
+            measured,
             Box::new(operator),
             Box::new(direct),
             1.0,
@@ -167,14 +181,26 @@ impl Inverse for DeblurArgs {
     }
 
     fn problem(&self) -> Result<Problem> {
-        let measured = Image::read(&self.common.input)?;
+        self.problem_of(&Image::read(&self.common.input)?)
+    }
+
+    fn stack(&self) -> Result<Option<(Problem, Box<dyn Measurements>)>> {
+        let stack = self.common.stack(StackKind::Images)?;
+        stack.map_or(Ok(None), |(first, stack)| {
+            Ok(Some((self.problem_of(&first)?, Box::new(stack))))
+        })
+    }
+}
+
+impl DeblurArgs {
+    fn problem_of(&self, measured: &Image) -> Result<Problem> {
         let operator = self.blur.operator([measured.height, measured.width])?;
         let direct = |_: &Gpu, y: &[f32]| Ok(y.to_vec());
         let files = vec![("kernel", self.blur.kernel.clone())];
         let parameters = json!({ "boundary": self.blur.boundary });
         Ok(problem(
             "deblur",
-            &measured,
+            measured,
             Box::new(operator),
             Box::new(direct),
             SHARPENED,
@@ -198,9 +224,21 @@ impl Inverse for UpscaleArgs {
     }
 
     fn problem(&self) -> Result<Problem> {
+        self.problem_of(&Image::read(&self.common.input)?)
+    }
+
+    fn stack(&self) -> Result<Option<(Problem, Box<dyn Measurements>)>> {
+        let stack = self.common.stack(StackKind::Images)?;
+        stack.map_or(Ok(None), |(first, stack)| {
+            Ok(Some((self.problem_of(&first)?, Box::new(stack))))
+        })
+    }
+}
+
+impl UpscaleArgs {
+    fn problem_of(&self, measured: &Image) -> Result<Problem> {
         let factor = self.factor;
         check_factor(factor)?;
-        let measured = Image::read(&self.common.input)?;
         let [rows, cols] = [measured.height * factor, measured.width * factor];
         let operator = blame(&self.common.input, Blur::downsampling([rows, cols], factor))?;
         let direct = move |_: &Gpu, y: &[f32]| {
@@ -210,7 +248,7 @@ impl Inverse for UpscaleArgs {
         let parameters = json!({ "factor": factor });
         Ok(problem(
             "upscale",
-            &measured,
+            measured,
             Box::new(operator),
             Box::new(direct),
             SHARPENED,

@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::options::{SolverArgs, parse_positive};
-use super::problem::{Problem, Solution, Strength};
+use super::problem::Strength;
 use crate::gpu::{Buffer, Gpu, Recorder};
 use crate::layered::{Architecture, Layered, LayeredRunner};
 use crate::operator::{LinearOperator, OperatorNorm};
-use crate::solver::{Algorithm, Nonexpansive, PlugAndPlay, PnpOutcome, PnpSettings, Point, Stop, TOLERANCE};
+use crate::solver::{Algorithm, Nonexpansive, PlugAndPlay, PnpOutcome, PnpSettings, Point, TOLERANCE};
 use crate::{Error, Result};
 
 /// Options of `--method pnp`.
@@ -169,44 +169,22 @@ impl ChosenPnp {
         }
     }
 
-    /// Solves `problem` for all planes, each from its `start`.
+    /// Makes ready what solves for measurements of `operator`.
     ///
     /// # Errors
-    /// [`Error::Usage`] before the first iteration where convergence does not follow from the constants; solver and device errors.
-    pub(super) fn solve(
+    /// [`Error::Usage`] before the network is made ready where convergence does not follow from the constants; device errors.
+    pub(super) fn prepare<'g>(
         &self,
-        gpu: &Gpu,
-        problem: &Problem,
+        gpu: &'g Gpu,
+        operator: &dyn LinearOperator,
         (solver, limits): (&SolverArgs, (f32, f32)),
         norm: Option<OperatorNorm>,
-        start: impl Fn(&Vec<f32>) -> Result<Vec<f32>>,
-        mut progress: impl FnMut(usize, f64),
-    ) -> Result<Solution> {
-        let operator = problem.operator.as_ref();
+    ) -> Result<PlugAndPlay<'g, LayeredRunner>> {
         let norm = norm.unwrap_or(self.norm);
         let settings = self.settings(solver, limits);
-        // Before the network is made ready for the device.
         settings.constants(norm, self.denoiser.lipschitz())?;
         let network = LayeredRunner::new(gpu, &self.denoiser, 1, operator.domain())?;
-        let solver = PlugAndPlay::new(gpu, operator, norm, network, settings)?;
-        let mut outcomes = Vec::new();
-        for y in &problem.measured {
-            outcomes.push(solver.run(y, &start(y)?, &mut progress)?);
-        }
-        let slowest = outcomes.iter().max_by_key(|o| o.iterations);
-        let constants = serde_json::to_value(solver.constants()).map_err(|e| Error::Internal(e.to_string()))?;
-        Ok(Solution {
-            energy: None,
-            iterations: slowest.map_or(0, |o| o.iterations),
-            stop: if outcomes.iter().all(|o| o.stop == Stop::Converged) {
-                Stop::Converged
-            } else {
-                Stop::MaxIterations
-            },
-            residuals: slowest.map(residuals),
-            constants: Some(constants),
-            planes: outcomes.into_iter().flat_map(|o| o.image).collect(),
-        })
+        PlugAndPlay::new(gpu, operator, norm, network, settings)
     }
 
     /// What a record says about it.
@@ -233,19 +211,22 @@ pub struct Residual {
 /// Ratio of neighbouring iterations of which residuals are told.
 const SPACING: f64 = 1.15;
 
-fn residuals(outcome: &PnpOutcome) -> Vec<Residual> {
-    let last = outcome.history.len();
-    let mut told: Vec<Residual> = Vec::new();
-    for (n, [moved, size]) in outcome.history.iter().enumerate() {
-        let iteration = n + 1;
-        let due = told
-            .last()
-            .map_or(1.0, |r| (r.iteration as f64 * SPACING).max(r.iteration as f64 + 1.0));
-        if iteration as f64 >= due || iteration == last {
-            // As on the device, where an image may be all zero.
-            let residual = f64::from(*moved) / f64::from(*size).max(1e-15);
-            told.push(Residual { iteration, residual });
+impl Residual {
+    /// Those of a run that are told.
+    pub(super) fn of(outcome: &PnpOutcome) -> Vec<Self> {
+        let last = outcome.history.len();
+        let mut told: Vec<Self> = Vec::new();
+        for (n, [moved, size]) in outcome.history.iter().enumerate() {
+            let iteration = n + 1;
+            let due = told
+                .last()
+                .map_or(1.0, |r| (r.iteration as f64 * SPACING).max(r.iteration as f64 + 1.0));
+            if iteration as f64 >= due || iteration == last {
+                // As on the device, where an image may be all zero.
+                let residual = f64::from(*moved) / f64::from(*size).max(1e-15);
+                told.push(Self { iteration, residual });
+            }
         }
+        told
     }
-    told
 }

@@ -6,14 +6,14 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::options::{SolverArgs, load_model};
-use super::pnp::{ChosenPnp, Residual};
+use super::pnp::ChosenPnp;
+use super::prepared::Solution;
 use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::noise;
-use crate::model::device::RunOptions;
 use crate::model::{Ridge, Shipped};
 use crate::operator::{LinearOperator, OperatorNorm};
-use crate::solver::{Algorithm, Point, Reconstructor, Regularizer, Settings, Stop};
+use crate::solver::{Algorithm, Point};
 use crate::{Error, Result};
 
 /// How an image is reconstructed.
@@ -30,6 +30,15 @@ pub enum Method {
     Fbp,
     /// The adjoint, with zeros for what was not measured, a baseline of mri
     ZeroFilled,
+    /// The root of the sum of squares of the coils' images, a baseline of mri that wants no coil maps
+    RootSumOfSquares,
+}
+
+impl Method {
+    /// Whether it inverts directly, so that no strength counts.
+    pub(super) fn is_direct(self) -> bool {
+        matches!(self, Self::Fbp | Self::ZeroFilled | Self::RootSumOfSquares)
+    }
 }
 
 /// What `reconstruct` solves: everything but the strength of the regularizer and the solver's settings.
@@ -46,8 +55,10 @@ pub struct Problem {
     pub direct_method: Option<Method>,
     /// Noise of the direct inversion per unit of noise in the measurement.
     pub gain: Gain,
-    /// Standard deviation of the noise, estimated from the measurement itself.
+    /// Standard deviation of the noise, as it was estimated.
     pub noise: Option<f64>,
+    /// How it is estimated, where it can be.
+    pub estimate: Option<Box<Estimate>>,
     /// Pixels are kept within, unless the user says otherwise.
     pub limits: (f32, f32),
     /// Format of the result, unless its name says otherwise.
@@ -59,6 +70,9 @@ pub struct Problem {
     /// Parameters of the operator, for the record.
     pub parameters: serde_json::Value,
 }
+
+/// From a measured plane to the standard deviation of its noise.
+pub type Estimate = dyn Fn(&[f32]) -> f64;
 
 /// From a measured plane to an image.
 pub type Direct = dyn Fn(&Gpu, &[f32]) -> Result<Vec<f32>>;
@@ -257,11 +271,10 @@ impl Problem {
     }
 
     fn check_method(&self, method: Method) -> Result<()> {
-        let direct = matches!(method, Method::Fbp | Method::ZeroFilled);
-        if direct && self.direct_method != Some(method) {
+        if method.is_direct() && self.direct_method != Some(method) {
             let others = match self.direct_method {
                 Some(Method::Fbp) => "model, pnp, tv or fbp",
-                Some(_) => "model, pnp, tv or zero-filled",
+                Some(_) => "model, pnp, tv, zero-filled or root-sum-of-squares",
                 None => "model, pnp or tv",
             };
             return Err(Error::Usage(format!(
@@ -297,57 +310,9 @@ impl Problem {
         chosen: &Chosen,
         solver: &SolverArgs,
         norm: Option<OperatorNorm>,
-        mut progress: impl FnMut(usize, f64),
+        progress: impl FnMut(usize, f64),
     ) -> Result<Solution> {
-        let limits = solver.limits.unwrap_or(self.limits);
-        let start = |y: &Vec<f32>| -> Result<Vec<f32>> {
-            let image = (self.direct)(gpu, y)?;
-            Ok(image.into_iter().map(|v| v.clamp(limits.0, limits.1)).collect())
-        };
-        if let Some(pnp) = &chosen.pnp {
-            return pnp.solve(gpu, self, (solver, limits), norm, start, progress);
-        }
-        let regularizer = match (chosen.method, &chosen.model) {
-            (Method::Model, Some(model)) => Regularizer::Ridge(
-                model,
-                RunOptions {
-                    sigma: chosen.sigma,
-                    style: None,
-                    tile: solver.tile.map(|t| t as usize),
-                },
-            ),
-            (Method::Tv, _) => Regularizer::TotalVariation,
-            _ => {
-                let planes: Result<Vec<Vec<f32>>> = self.measured.iter().map(start).collect();
-                return Ok(Solution::direct(planes?.concat()));
-            }
-        };
-        let settings = Settings {
-            // A weakly convex regularizer may fall for ever where nothing is measured: only a box bounds the energy.
-            limits: Some(limits),
-            ..solver.settings(chosen.lambda)
-        };
-        let norm = norm.map_or_else(|| self.operator.norm_squared(gpu), Ok)?;
-        let reconstructor = Reconstructor::with_norm(gpu, self.operator.as_ref(), norm, regularizer, settings)?;
-        let mut outcomes = Vec::new();
-        for y in &self.measured {
-            outcomes.push(reconstructor.run(y, &start(y)?, &mut progress)?);
-        }
-        let converged = outcomes.iter().all(|o| o.stop == Stop::Converged);
-        Ok(Solution {
-            energy: Some(outcomes.iter().map(|o| o.energy).sum()),
-            iterations: outcomes.iter().map(|o| o.iterations).max().unwrap_or(0),
-            stop: if converged {
-                Stop::Converged
-            } else {
-                Stop::MaxIterations
-            },
-            residuals: None,
-            constants: Some(
-                serde_json::to_value(reconstructor.constants()).map_err(|e| Error::Internal(e.to_string()))?,
-            ),
-            planes: outcomes.into_iter().flat_map(|o| o.image).collect(),
-        })
+        self.prepare(gpu, chosen, solver, norm)?.run(&self.measured, progress)
     }
 }
 
@@ -355,34 +320,4 @@ fn unknown_noise() -> Error {
     Error::Usage(
         "give the noise of the measurement: --sigma 0.02 or 5/255, or --noise in the measurement's units".into(),
     )
-}
-
-/// A reconstructed image and how it came about.
-#[derive(Debug)]
-pub struct Solution {
-    /// Pixels by plane, row and column.
-    pub planes: Vec<f32>,
-    /// Energy at the end, where there is one.
-    pub energy: Option<f64>,
-    /// Iterations, of the plane that took most.
-    pub iterations: usize,
-    /// Why it ended.
-    pub stop: Stop,
-    /// Fixed-point residuals of plug-and-play on the way, of the plane that took most iterations.
-    pub residuals: Option<Vec<Residual>>,
-    /// What the steps rest on: [`crate::solver::Constants`] or [`crate::solver::PnpConstants`].
-    pub constants: Option<serde_json::Value>,
-}
-
-impl Solution {
-    fn direct(planes: Vec<f32>) -> Self {
-        Self {
-            planes,
-            energy: None,
-            iterations: 0,
-            stop: Stop::Converged,
-            residuals: None,
-            constants: None,
-        }
-    }
 }

@@ -21,6 +21,7 @@ pub const KERNELS: &[Source] = sources![
     "adam_clock",
     "agd_control",
     "agd_extrapolate",
+    "agd_residual",
     "agd_step",
     "cg_start",
     "cg_step",

@@ -7,25 +7,71 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Write a file through a temporary one in the same folder: `write`, flush, sync, rename, sync of the folder. After any
-/// failure the temporary file is gone and an existing destination is untouched. A destination that is a symbolic link
-/// stays one, and its target is replaced. New files get the permissions [`File::create`] would give.
+/// A file that is written under a temporary name in the folder of its destination, for as long as it takes. Until
+/// [`AtomicFile::commit`] the destination is untouched; without it the temporary file goes away.
+#[derive(Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    destination: PathBuf,
+    folder: PathBuf,
+    temporary: NamedTempFile,
+}
+
+impl AtomicFile {
+    /// Begin a file that is to be `path`. A destination that is a symbolic link stays one, and its target is replaced. New
+    /// files get the permissions [`File::create`] would give.
+    ///
+    /// # Errors
+    /// [`Error::Output`] where no file can be written.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (destination, folder) = resolve(path)?;
+        let temporary = create_temporary(&folder).map_err(|error| Error::output(path, explain(&error)))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            destination,
+            folder,
+            temporary,
+        })
+    }
+
+    /// The temporary file.
+    pub fn file(&mut self) -> &mut File {
+        self.temporary.as_file_mut()
+    }
+
+    /// What went wrong in writing, with the destination's name and a remedy.
+    pub fn failed(&self, error: &io::Error) -> Error {
+        Error::output(&self.path, explain(error))
+    }
+
+    /// Sync the file, move it to its destination and sync the folder. Buffers in front of it must have been flushed.
+    ///
+    /// # Errors
+    /// [`Error::Output`]; the destination is untouched.
+    pub fn commit(self) -> Result<()> {
+        let failed = |error: io::Error| Error::output(&self.path, explain(&error));
+        self.temporary.as_file().sync_all().map_err(failed)?;
+        self.temporary
+            .persist(&self.destination)
+            .map_err(|error| failed(error.error))?;
+        sync_folder(&self.folder);
+        Ok(())
+    }
+}
+
+/// Write a file through an [`AtomicFile`]: `write`, flush, commit.
 pub fn write_atomically(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
 ) -> Result<()> {
-    let path = path.as_ref();
-    let (destination, folder) = resolve(path)?;
-    let failed = |error: io::Error| Error::output(path, explain(&error));
-
-    let mut temporary = create_temporary(&folder).map_err(failed)?;
-    let mut buffered = BufWriter::new(temporary.as_file_mut());
-    write(&mut buffered).and_then(|()| buffered.flush()).map_err(failed)?;
-    drop(buffered);
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(&destination).map_err(|error| failed(error.error))?;
-    sync_folder(&folder);
-    Ok(())
+    let mut file = AtomicFile::create(path)?;
+    let mut buffered = BufWriter::new(file.file());
+    let written = write(&mut buffered).and_then(|()| buffered.flush());
+    // What is still in the buffer of a file that failed is not to be written.
+    drop(buffered.into_parts());
+    written.map_err(|error| file.failed(&error))?;
+    file.commit()
 }
 
 /// Find out before long work whether [`write_atomically`] could write `path`: it names a file, not a folder or device, in

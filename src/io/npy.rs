@@ -1,6 +1,10 @@
 //! NumPy `.npy` arrays of any rank: the float samples and reference arrays of the project, and the integers images come
 //! in. Headers are untrusted: nothing is allocated before the file is known to hold it.
 
+mod slices;
+
+pub(crate) use slices::Slices;
+
 use super::atomic;
 use super::input::{self, Reasoned};
 use crate::{Error, Result};
@@ -85,6 +89,11 @@ impl Values {
         each!(self, numbers => numbers.iter().map(|&value| value as f64).collect())
     }
 
+    /// The elements as they lie in a file, little-endian.
+    fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
+        each!(self, numbers => numbers.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())))
+    }
+
     /// NumPy's name of the type, as this module writes it.
     fn descr(&self) -> &'static str {
         match self {
@@ -145,29 +154,67 @@ impl Array {
     /// The array in the bytes of a `.npy` file, or the reason why there is none.
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
         let (header, data) = split_header(bytes)?;
-        let Header {
-            descr,
-            fortran_order,
-            shape,
-        } = parse_header(header).ok_or("has a header that is no NPY header; save it again with numpy.save")?;
+        let header = parse_header(header).ok_or(NO_HEADER)?;
+        let values = header.values(&header.shape, data)?;
+        Ok(Self {
+            shape: header.shape,
+            values,
+        })
+    }
 
-        let (order, kind) = descr.split_at_checked(1).unwrap_or(("", ""));
+    /// The bytes of a `.npy` file.
+    pub fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
+        write_header(file, self.values.descr(), &self.shape)?;
+        self.values.write_to(file)
+    }
+}
+
+/// Everything that comes before the elements.
+fn write_header(file: &mut impl Write, descr: &str, shape: &[usize]) -> io::Result<()> {
+    let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    // A tuple of one keeps its comma, longer ones drop the last.
+    let extents = match shape.len() {
+        1 => extents.trim_end(),
+        _ => extents.trim_end_matches(", "),
+    };
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents}), }}");
+    let prefix = MAGIC.len() + 4;
+    let padded = (prefix + header.len() + 1).next_multiple_of(ALIGNMENT) - prefix;
+    header.extend(std::iter::repeat_n(' ', padded - 1 - header.len()));
+    header.push('\n');
+    let length = u16::try_from(header.len()).map_err(io::Error::other)?;
+
+    file.write_all(MAGIC)?;
+    file.write_all(&[1, 0])?;
+    file.write_all(&length.to_le_bytes())?;
+    file.write_all(header.as_bytes())
+}
+
+const NO_HEADER: &str = "has a header that is no NPY header; save it again with numpy.save";
+
+/// What a header says.
+#[derive(Debug)]
+struct Header {
+    descr: String,
+    fortran_order: bool,
+    shape: Vec<usize>,
+}
+
+impl Header {
+    /// The elements at the start of `data` as an array of `shape`, which is the header's or that of a part.
+    fn values(&self, shape: &[usize], data: &[u8]) -> Reasoned<Values> {
+        let (order, kind) = self.descr.split_at_checked(1).unwrap_or(("", ""));
         let big_endian = order == ">";
         if !matches!(order, "<" | ">" | "|" | "=") {
-            return Err(unsupported_type(&descr));
+            return Err(unsupported_type(&self.descr));
         }
-        // All numbers of the file, of which an element takes `$parts`.
+        // All numbers of the array, of which an element takes `$parts`.
         macro_rules! decode {
             ($number:ty, $parts:literal) => {{
-                let used = element_count(&shape)
+                let used = element_count(shape)
                     .and_then(|count| count.checked_mul($parts * size_of::<$number>()))
                     .and_then(|size| data.get(..size))
-                    .ok_or_else(|| {
-                        format!(
-                            "is truncated: {shape:?} elements of type {descr} do not fit in its {} bytes; copy it again",
-                            data.len()
-                        )
-                    })?;
+                    .ok_or_else(|| truncated(shape, &self.descr, data.len() as u64))?;
                 let chunks = used.as_chunks().0;
                 let mut numbers: Vec<$number> = input::reserve(chunks.len())?;
                 if big_endian {
@@ -178,49 +225,35 @@ impl Array {
                 numbers
             }};
         }
-        let values = match kind {
-            "u1" => Values::U8(in_order(fortran_order, &shape, decode!(u8, 1))?),
-            "u2" => Values::U16(in_order(fortran_order, &shape, decode!(u16, 1))?),
-            "i4" => Values::I32(in_order(fortran_order, &shape, decode!(i32, 1))?),
-            "i8" => Values::I64(in_order(fortran_order, &shape, decode!(i64, 1))?),
-            "f4" => Values::F32(in_order(fortran_order, &shape, decode!(f32, 1))?),
-            "f8" => Values::F64(in_order(fortran_order, &shape, decode!(f64, 1))?),
-            "c8" => Values::C64(in_order(fortran_order, &shape, pairs(&decode!(f32, 2))?)?),
-            "c16" => Values::C128(in_order(fortran_order, &shape, pairs(&decode!(f64, 2))?)?),
-            _ => return Err(unsupported_type(&descr)),
-        };
-        Ok(Self { shape, values })
+        let fortran_order = self.fortran_order;
+        Ok(match kind {
+            "u1" => Values::U8(in_order(fortran_order, shape, decode!(u8, 1))?),
+            "u2" => Values::U16(in_order(fortran_order, shape, decode!(u16, 1))?),
+            "i4" => Values::I32(in_order(fortran_order, shape, decode!(i32, 1))?),
+            "i8" => Values::I64(in_order(fortran_order, shape, decode!(i64, 1))?),
+            "f4" => Values::F32(in_order(fortran_order, shape, decode!(f32, 1))?),
+            "f8" => Values::F64(in_order(fortran_order, shape, decode!(f64, 1))?),
+            "c8" => Values::C64(in_order(fortran_order, shape, pairs(&decode!(f32, 2))?)?),
+            "c16" => Values::C128(in_order(fortran_order, shape, pairs(&decode!(f64, 2))?)?),
+            _ => return Err(unsupported_type(&self.descr)),
+        })
     }
 
-    /// The bytes of a `.npy` file.
-    pub fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
-        let extents: String = self.shape.iter().map(|extent| format!("{extent}, ")).collect();
-        // A tuple of one keeps its comma, longer ones drop the last.
-        let extents = match self.shape.len() {
-            1 => extents.trim_end(),
-            _ => extents.trim_end_matches(", "),
-        };
-        let descr = self.values.descr();
-        let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents}), }}");
-        let prefix = MAGIC.len() + 4;
-        let padded = (prefix + header.len() + 1).next_multiple_of(ALIGNMENT) - prefix;
-        header.extend(std::iter::repeat_n(' ', padded - 1 - header.len()));
-        header.push('\n');
-        let length = u16::try_from(header.len()).map_err(io::Error::other)?;
-
-        file.write_all(MAGIC)?;
-        file.write_all(&[1, 0])?;
-        file.write_all(&length.to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        each!(&self.values, numbers => numbers.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())))
+    /// Bytes of an element of a type that is read.
+    fn element_bytes(&self) -> Option<usize> {
+        match self.descr.split_at_checked(1)?.1 {
+            "u1" => Some(1),
+            "u2" => Some(2),
+            "i4" | "f4" => Some(4),
+            "i8" | "f8" | "c8" => Some(8),
+            "c16" => Some(16),
+            _ => None,
+        }
     }
 }
 
-/// What a header says.
-struct Header {
-    descr: String,
-    fortran_order: bool,
-    shape: Vec<usize>,
+fn truncated(shape: &[usize], descr: &str, bytes: u64) -> String {
+    format!("is truncated: {shape:?} elements of type {descr} do not fit in its {bytes} bytes; copy it again")
 }
 
 fn unsupported_type(descr: &str) -> String {

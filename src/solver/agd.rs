@@ -6,12 +6,14 @@
 //! `z_{k+1} = x_{k+1} + (t_k - 1)/t_{k+1} (x_{k+1} - x_k)`, `t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2`,
 //!
 //! with `t = 1`, `z = x` whenever `<z_k - x_{k+1}, x_{k+1} - x_k> > 0` (O'Donoghue and Candes, 2015), from `x_0 = y`
-//! until `|x_{k+1} - x_k| <= tolerance |x_{k+1}|`, or by splitting (`splitting.rs`). `h` is convex when `lambda rho <= 1`, where `rho` is the model's
-//! weak-convexity modulus; a larger `lambda` is refused. Without the box this is the published solver (arXiv 2308.10542).
+//! until `|x_{k+1} - x_k| <= tolerance |x_{k+1}|`, or by splitting (`splitting.rs`). `h` is convex when `lambda rho <= 1`, where `rho` is
+//! the model's weak-convexity modulus; a larger `lambda` is refused, and a smaller one gives a bound of `|x - x*|` with the result.
+//! Without the box, the accelerated gradient is the published solver (arXiv 2308.10542).
 
 use std::time::Instant;
 
 use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
+use super::error_bound::ErrorBound;
 use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, Splitting, Stopping};
 use crate::filters::LayerShape;
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
@@ -109,6 +111,17 @@ pub enum Stop {
     MaxIterations,
 }
 
+impl Stop {
+    /// Why several images ended together: converged if all of them are.
+    pub fn of_all(stops: impl IntoIterator<Item = Self>) -> Self {
+        if stops.into_iter().all(|stop| stop == Self::Converged) {
+            Self::Converged
+        } else {
+            Self::MaxIterations
+        }
+    }
+}
+
 /// The result for one image.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -124,6 +137,9 @@ pub struct Outcome {
     pub change: f64,
     /// Why it ended.
     pub stop: Stop,
+    /// A bound of the distance `|x - x*|` to the minimiser over the box, rounding included, where the energy is strongly convex for
+    /// certain: `lambda rho < 1`, with a bound of the filters' norm.
+    pub error_bound: Option<f64>,
 }
 
 /// A model prepared for images of one size. Makes all kernels and buffers at once, then runs any number of batches.
@@ -136,6 +152,7 @@ pub struct Denoiser<'g> {
     kernels: AgdKernels,
     splitting: Option<Splitting>,
     distance: InnerProduct,
+    error_bound: Option<ErrorBound>,
     state_readback: Readback,
     /// What changes are measured by when an image starts, [`AgdState::scale`].
     scale: f32,
@@ -198,11 +215,12 @@ impl<'g> Denoiser<'g> {
             active: &buffers.active,
             slots,
         };
-        let tiling = Tiling::new(&model.bank, height, width, slots, options.tile)?;
+        // Of one image, so that the method does not depend on how many there are.
+        let alone = Tiling::new(&model.bank, height, width, 1, options.tile)?;
         let splits = settings.method == Method::Splitting
             && settings.limits.is_none()
             && 2 * model.bank.radius() < LARGEST_SIDE
-            && dual_bytes(&tiling, model.bank.channels(), slots) <= MOST_DUAL_BYTES;
+            && dual_bytes(&alone, model.bank.channels(), 1) <= MOST_DUAL_BYTES;
         let extra = if splits {
             Extra::Splitting(SplitStep {
                 ratio: 1.0 / PENALTY,
@@ -235,8 +253,16 @@ impl<'g> Denoiser<'g> {
             None
         };
         let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;
-        gpu.warm_up(kernels.bound())?;
-        gpu.warm_up(splitting.iter().flat_map(Splitting::bound))?;
+        let energy = (model, options.sigma, &settings);
+        let on = [&buffers.x, &buffers.y, &gradient, &buffers.active];
+        let error_bound = ErrorBound::new(gpu, energy, &params, slots, on)?;
+        gpu.warm_up(
+            kernels
+                .bound()
+                .into_iter()
+                .chain(splitting.iter().flat_map(Splitting::bound))
+                .chain(error_bound.iter().flat_map(ErrorBound::kernels)),
+        )?;
         let state_readback = gpu.readback(buffers.states.len())?;
         Ok(Self {
             gpu,
@@ -247,6 +273,7 @@ impl<'g> Denoiser<'g> {
             kernels,
             splitting,
             distance,
+            error_bound,
             state_readback,
             scale: match (splits, settings.noise_tolerance) {
                 (true, Some(_)) => (options.sigma * (pixels as f64).sqrt()) as f32,
@@ -358,11 +385,19 @@ impl<'g> Denoiser<'g> {
             self.buffers.z.slice(0, count * self.pixels),
         );
         self.model.record_energy(&mut recorder, count as u32);
+        if let Some(error_bound) = &self.error_bound {
+            self.model.record_gradient(&mut recorder, count as u32);
+            error_bound.record(&mut recorder, count as u32);
+        }
         self.distance.record(&mut recorder, count as u32);
         recorder.submit();
         let regularizer: Vec<f32> = self.gpu.read(self.model.energies())?;
         let distance: Vec<f32> = self.gpu.read(self.distance.totals())?;
         let images: Vec<f32> = self.gpu.read(self.buffers.x.slice(0, count * self.pixels))?;
+        let bounds = match &self.error_bound {
+            Some(error_bound) => Some(error_bound.read(self.gpu, count)?),
+            None => None,
+        };
         Ok(states
             .iter()
             .enumerate()
@@ -377,6 +412,7 @@ impl<'g> Denoiser<'g> {
                 } else {
                     Stop::Converged
                 },
+                error_bound: bounds.as_ref().map(|bounds| bounds[i]),
             })
             .collect())
     }

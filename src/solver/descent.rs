@@ -436,6 +436,7 @@ impl<'g> Reconstructor<'g> {
             } else {
                 Stop::Converged
             },
+            error_bound: None,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod agd;
 mod agd_kernels;
 mod descent;
+mod error_bound;
 mod planes;
 mod pnp;
 mod power;
@@ -14,7 +15,7 @@ pub use agd::{Denoiser, Method, Outcome, Settings, Stop, TOLERANCE};
 pub(crate) use agd_kernels::{AgdKernels, Iterates, NOT_FINITE, RUNNING};
 pub use agd_kernels::{AgdParams, AgdState};
 pub use descent::{Constants, DescentParams, DescentState, Reconstructor, Regularizer, SubtractParams};
-pub use planes::{SizedPlane, denoise_planes, most_at_once};
+pub use planes::{SizedPlane, denoise_planes, planes_at_once};
 pub use pnp::{
     Algorithm, Nonexpansive, PlugAndPlay, PnpConstants, PnpOutcome, PnpParams, PnpSettings, PnpState, ProxParams,
     composed,

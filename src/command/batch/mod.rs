@@ -173,6 +173,14 @@ pub fn batch(args: &BatchArgs) -> Result<()> {
         }
         let failure = work.item(item, &mut results)?;
         bar.inc(1);
+        if let Some(Error::Interrupted(why)) = failure {
+            stopped = Some(
+                interrupt
+                    .requested()
+                    .map_or(why, |signal| format!("stopped by {signal}")),
+            );
+            break;
+        }
         if let Some(error) = failure {
             bar.suspend(|| console.say(format!("failed: '{}': {error}", item.id)));
             if matches!(error, Error::DeviceLost(_)) {
@@ -247,6 +255,10 @@ impl Work<'_> {
             }
             Err(error) => Err(error),
         };
+        // A stack that was stopped between two slices is still to be done.
+        if let Err(error @ Error::Interrupted(_)) = outcome {
+            return Ok(Some(error));
+        }
         let (status, mut line, failure) = match outcome {
             Ok((status, result)) => (status, result, None),
             Err(error) => ("failed", Map::new(), Some(error)),

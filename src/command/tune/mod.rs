@@ -244,7 +244,7 @@ fn candidate(manifest: &Path, item: Item) -> Result<Candidate> {
         Error::Usage("denoise needs no tuning: its lambda is 1 and its sigma that of the noise".into())
     })?;
     let strength = command.common().strength()?;
-    if matches!(strength.method, Some(Method::Fbp | Method::ZeroFilled)) {
+    if strength.method.is_some_and(Method::is_direct) {
         return Err(Error::Usage(
             "this method has no strength to tune; use model, pnp or tv".into(),
         ));

@@ -1,14 +1,16 @@
 //! Images in and out: PNG, TIFF and NPY, read by content and written in the format they came in; JPEG, BMP, PGM and PPM
-//! are read too.
+//! are read too. Stacks of images, in TIFF and NPY, go slice by slice.
 
 mod format;
 mod npy_codec;
 mod png_codec;
 mod read_only;
 mod samples;
+mod stack;
 mod tiff_codec;
 
 pub use format::{Axes, Format};
+pub use stack::{Stack, StackKind, StackWriter};
 
 use super::atomic;
 use super::input::{self, Reasoned};
@@ -70,25 +72,27 @@ impl Image {
 
     /// The image in the bytes of a file, or the reason why there is none.
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let image = input::guard_panics(|| match format::recognise(bytes)? {
+        input::guard_panics(|| match format::recognise(bytes)? {
             Content::Stored(Container::Png) => png_codec::decode(bytes),
             Content::Stored(Container::Tiff) => tiff_codec::decode(bytes),
             Content::Stored(Container::Npy) => npy_codec::decode(bytes),
             Content::ReadOnly => read_only::decode(bytes),
-        })?;
-        match image.describe_non_finite() {
+        })?
+        .finite()
+    }
+
+    /// The image that was read, if all of its values are numbers.
+    fn finite(self) -> Reasoned<Self> {
+        match self.describe_non_finite() {
             Some(defect) => Err(format!("{defect}; replace them, for instance with numpy.nan_to_num")),
-            None => Ok(image),
+            None => Ok(self),
         }
     }
 
     /// Write the image in `format`, whole or not at all. Integer formats clamp to [0, 1] and round to nearest; float
     /// formats keep the values. NPY has no place for opacity and drops it. Equal images give equal bytes.
     pub fn write(&self, path: impl AsRef<Path>, format: Format) -> Result<()> {
-        self.check()?;
-        if let Some(defect) = self.describe_non_finite() {
-            return Err(Error::Data(format!("the image to be written {defect}")));
-        }
+        self.check_for_writing()?;
         atomic::write_atomically(path, |file| self.encode(format, file))
     }
 
@@ -97,10 +101,7 @@ impl Image {
     /// # Errors
     /// [`Error::Data`] for an image that does not fit together or is not finite, or that `format` cannot hold.
     pub fn to_bytes(&self, format: Format) -> Result<Vec<u8>> {
-        self.check()?;
-        if let Some(defect) = self.describe_non_finite() {
-            return Err(Error::Data(format!("the image to be written {defect}")));
-        }
+        self.check_for_writing()?;
         let mut bytes = Cursor::new(Vec::new());
         self.encode(format, &mut bytes)
             .map_err(|error| Error::Data(format!("the image cannot be encoded ({error}); choose another format")))?;
@@ -144,6 +145,14 @@ impl Image {
                 self.width,
                 self.planes.len()
             )))
+        }
+    }
+
+    fn check_for_writing(&self) -> Result<()> {
+        self.check()?;
+        match self.describe_non_finite() {
+            Some(defect) => Err(Error::Data(format!("the image to be written {defect}"))),
+            None => Ok(()),
         }
     }
 

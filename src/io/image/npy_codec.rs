@@ -8,7 +8,11 @@ use std::io::{self, Write};
 
 /// The image in the bytes of an NPY file.
 pub(super) fn decode(bytes: &[u8]) -> Reasoned<Image> {
-    let array = Array::from_bytes(bytes)?;
+    to_image(&Array::from_bytes(bytes)?)
+}
+
+/// The image that an array is.
+pub(super) fn to_image(array: &Array) -> Reasoned<Image> {
     let (channels, height, width, axes) = match *array.shape() {
         [height, width] => (1, height, width, Axes::Planar),
         [1, height, width] => (1, height, width, Axes::LeadingOne),
@@ -21,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Reasoned<Image> {
         }
     };
     // The array is in memory already, so only absurd or empty extents are left to refuse.
-    plausible_pixels((height as u64, width as u64), 8, bytes.len(), 1)?;
+    plausible_pixels((height as u64, width as u64), 0, 0, 1)?;
     let layout = Layout {
         height,
         width,
@@ -47,6 +51,11 @@ pub(super) fn decode(bytes: &[u8]) -> Reasoned<Image> {
 
 /// Write an NPY file.
 pub(super) fn encode(image: &Image, format: Format, file: &mut impl Write) -> io::Result<()> {
+    to_array(image, format)?.write_to(file)
+}
+
+/// The array that an image is written as.
+pub(super) fn to_array(image: &Image, format: Format) -> io::Result<Array> {
     let values = match format {
         Format::NpyU8 => Values::U8(arrange(image)),
         Format::NpyU16 => Values::U16(arrange(image)),
@@ -60,7 +69,7 @@ pub(super) fn encode(image: &Image, format: Format, file: &mut impl Write) -> io
         (channels, Axes::Interleaved) => vec![height, width, channels],
         (channels, _) => vec![channels, height, width],
     };
-    Array::new(shape, values).map_err(io::Error::other)?.write_to(file)
+    Array::new(shape, values).map_err(io::Error::other)
 }
 
 fn arrange<T: Sample>(image: &Image) -> Vec<T> {

@@ -47,7 +47,7 @@ impl Sample for f64 {
 }
 
 /// Where the samples of a decoded file are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     pub height: usize,
     pub width: usize,

@@ -1,0 +1,159 @@
+//! A problem with everything its solution needs made ready on the device, for any number of measurements.
+
+use super::options::SolverArgs;
+use super::pnp::Residual;
+use super::problem::{Chosen, Method, Problem};
+use crate::gpu::Gpu;
+use crate::layered::LayeredRunner;
+use crate::model::device::RunOptions;
+use crate::operator::OperatorNorm;
+use crate::solver::{PlugAndPlay, Reconstructor, Regularizer, Settings, Stop};
+use crate::{Error, Result};
+
+/// Makes kernels and buffers once, then solves for measurements one after the other.
+pub struct Prepared<'p> {
+    gpu: &'p Gpu,
+    problem: &'p Problem,
+    limits: (f32, f32),
+    engine: Engine<'p>,
+}
+
+enum Engine<'p> {
+    /// The direct inversion is all.
+    Direct,
+    Descent(Box<Reconstructor<'p>>),
+    Pnp(Box<PlugAndPlay<'p, LayeredRunner>>),
+}
+
+impl Problem {
+    /// Makes the solution ready. `norm` spares the computation of `|H|^2` where it is known.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for settings under which convergence is not guaranteed; model, operator and device errors.
+    pub fn prepare<'p>(
+        &'p self,
+        gpu: &'p Gpu,
+        chosen: &Chosen,
+        solver: &SolverArgs,
+        norm: Option<OperatorNorm>,
+    ) -> Result<Prepared<'p>> {
+        let limits = solver.limits.unwrap_or(self.limits);
+        let descent = |regularizer| -> Result<Engine<'p>> {
+            let settings = Settings {
+                // A weakly convex regularizer may fall for ever where nothing is measured: only a box bounds the energy.
+                limits: Some(limits),
+                ..solver.settings(chosen.lambda)
+            };
+            let norm = norm.map_or_else(|| self.operator.norm_squared(gpu), Ok)?;
+            let operator = self.operator.as_ref();
+            let reconstructor = Reconstructor::with_norm(gpu, operator, norm, regularizer, settings)?;
+            Ok(Engine::Descent(Box::new(reconstructor)))
+        };
+        let engine = match (&chosen.pnp, chosen.method, &chosen.model) {
+            (Some(pnp), _, _) => Engine::Pnp(Box::new(pnp.prepare(
+                gpu,
+                self.operator.as_ref(),
+                (solver, limits),
+                norm,
+            )?)),
+            (None, Method::Model, Some(model)) => descent(Regularizer::Ridge(
+                model,
+                RunOptions {
+                    sigma: chosen.sigma,
+                    style: None,
+                    tile: solver.tile.map(|t| t as usize),
+                },
+            ))?,
+            (None, Method::Tv, _) => descent(Regularizer::TotalVariation)?,
+            _ => Engine::Direct,
+        };
+        Ok(Prepared {
+            gpu,
+            problem: self,
+            limits,
+            engine,
+        })
+    }
+}
+
+impl Prepared<'_> {
+    /// Solves for one measurement, all planes of it. `progress` hears the iterations done and the relative change of the last.
+    ///
+    /// # Errors
+    /// Solver and device errors.
+    pub fn run(&self, measured: &[Vec<f32>], mut progress: impl FnMut(usize, f64)) -> Result<Solution> {
+        let mut solution = Solution {
+            planes: Vec::new(),
+            energy: None,
+            iterations: 0,
+            stop: Stop::Converged,
+            residuals: None,
+            constants: self.constants()?,
+        };
+        let mut stops = Vec::new();
+        for y in measured {
+            let start = self.start(y)?;
+            match &self.engine {
+                Engine::Direct => solution.planes.extend(start),
+                Engine::Descent(reconstructor) => {
+                    let outcome = reconstructor.run(y, &start, &mut progress)?;
+                    *solution.energy.get_or_insert(0.0) += outcome.energy;
+                    solution.iterations = solution.iterations.max(outcome.iterations);
+                    stops.push(outcome.stop);
+                    solution.planes.extend(outcome.image);
+                }
+                Engine::Pnp(solver) => {
+                    let outcome = solver.run(y, &start, &mut progress)?;
+                    if solution.residuals.is_none() || outcome.iterations >= solution.iterations {
+                        solution.residuals = Some(Residual::of(&outcome));
+                    }
+                    solution.iterations = solution.iterations.max(outcome.iterations);
+                    stops.push(outcome.stop);
+                    solution.planes.extend(outcome.image);
+                }
+            }
+        }
+        solution.stop = Stop::of_all(stops);
+        Ok(solution)
+    }
+
+    /// Where solvers start: the direct inversion within the box.
+    fn start(&self, y: &[f32]) -> Result<Vec<f32>> {
+        let image = (self.problem.direct)(self.gpu, y)?;
+        Ok(image
+            .into_iter()
+            .map(|v| v.clamp(self.limits.0, self.limits.1))
+            .collect())
+    }
+
+    /// What the steps rest on, where there are any.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for constants that cannot be told.
+    pub fn constants(&self) -> Result<Option<serde_json::Value>> {
+        match &self.engine {
+            Engine::Direct => None,
+            Engine::Descent(reconstructor) => Some(serde_json::to_value(reconstructor.constants())),
+            Engine::Pnp(solver) => Some(serde_json::to_value(solver.constants())),
+        }
+        .transpose()
+        .map_err(|error| Error::Internal(error.to_string()))
+    }
+}
+
+/// A reconstructed image and how it came about.
+#[derive(Debug)]
+pub struct Solution {
+    /// Pixels by plane, row and column.
+    pub planes: Vec<f32>,
+    /// Energy at the end, where there is one.
+    pub energy: Option<f64>,
+    /// Iterations, of the plane that took most.
+    pub iterations: usize,
+    /// Why it ended.
+    pub stop: Stop,
+    /// Fixed-point residuals of plug-and-play on the way, of the plane that took most iterations.
+    pub residuals: Option<Vec<Residual>>,
+    /// What the steps rest on: [`crate::solver::Constants`] or [`crate::solver::PnpConstants`].
+    pub constants: Option<serde_json::Value>,
+}

@@ -1,0 +1,112 @@
+//! Stacks of measurements, slice by slice with one operator.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::super::Interrupt;
+use super::super::inverse::{Inverse, Report};
+use super::super::options::{say_unfinished, scores_text};
+use super::super::problem::Problem;
+use super::Measurements;
+use super::output::{Done, Output, first_pass};
+use crate::gpu::Gpu;
+use crate::io::image::Image;
+use crate::solver::Stop;
+use crate::{Error, Result};
+
+/// Reconstructs the slices that are wanted of `stack`, whose first one `problem` is, as `reconstruct` does with one. Where the noise is
+/// estimated, the median over the slices counts for all, so that one operator, one strength and one set of kernels do.
+///
+/// # Errors
+/// Everything a user can get wrong, as one line; nothing is written unless the whole run succeeded.
+pub(in super::super) fn reconstruct_stack(
+    command: &dyn Inverse,
+    mut problem: Problem,
+    mut stack: Box<dyn Measurements>,
+    lent: Option<&Gpu>,
+) -> Result<Value> {
+    let args = command.common();
+    let console = args.run.common.console();
+    let begin = Instant::now();
+    let interrupt = Interrupt::install()?;
+    let strength = args.strength()?;
+    let (channels, size) = (problem.measured.len(), problem.operator.domain());
+    let format = problem.format.for_output(&args.output)?;
+    let record_path = args.record_path(&problem, &strength)?;
+    let mut noise = Vec::new();
+    let slices = stack.slices();
+    let each = |index| -> Result<()> {
+        let measured = stack.read(index)?;
+        if let Some(estimate) = &problem.estimate {
+            noise.extend(measured.iter().map(|plane| estimate(plane)));
+        }
+        Ok(())
+    };
+    let (range, clean) = first_pass(&args.run, &args.input, slices, (channels, size), Some(&interrupt), each)?;
+    problem.noise = median(&mut noise).or(problem.noise);
+    let checking = begin.elapsed().as_secs_f64();
+
+    let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
+    let chosen = problem.choose(&gpu, &strength)?;
+    let prepared = problem.prepare(&gpu, &chosen, &args.solver, None)?;
+    let mut results = Output::new(&args.output, format, clean, range.clone(), interrupt, &console)?;
+    let mut solve = 0.0;
+    for index in range.clone() {
+        results.go_on()?;
+        let measured = stack.read(index)?;
+        let solving = Instant::now();
+        let solution = prepared
+            .run(&measured, |iterations, change| results.show(1, iterations, change))
+            .map_err(|error| in_slice(error, index))?;
+        solve += solving.elapsed().as_secs_f64();
+        let done = Done {
+            iterations: solution.iterations,
+            stop: solution.stop,
+            energy: solution.energy,
+            error_bound: None,
+        };
+        let image = Image::new(channels, size[0], size[1], solution.planes, problem.format)?;
+        results.push(&image, done)?;
+    }
+    let total = results.finish()?;
+
+    let report = Report {
+        args,
+        problem: &problem,
+        strength: &strength,
+        chosen: &chosen,
+        constants: prepared.constants()?,
+    };
+    let mut result = report.result(&gpu);
+    result["seconds"] = json!({ "check": checking, "solve": solve, "total": begin.elapsed().as_secs_f64() });
+    total.tell(&mut result);
+    args.run.common.device.report(&gpu, &console, &mut result)?;
+    report.record(&gpu, &result)?.write(&record_path)?;
+    if total.stop != Stop::Converged {
+        say_unfinished(&console, args.solver.max_iter);
+    }
+    console.say(format!(
+        "{} -> {}: {} slices, at most {} iterations, in {solve:.2} s{}",
+        args.input.display(),
+        args.output.display(),
+        range.len(),
+        total.iterations,
+        scores_text(total.scores)
+    ));
+    Ok(result)
+}
+
+/// The middle of some values, the lower one of two.
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
+/// Says in which slice it happened.
+fn in_slice(error: Error, index: usize) -> Error {
+    match error {
+        Error::Diverged(what) => Error::Diverged(format!("slice {index}: {what}")),
+        other => other,
+    }
+}

@@ -1,0 +1,179 @@
+//! How far from the minimiser an image may be.
+//!
+//! `h(x) = |x - y|^2 / 2 + lambda R(x)` over a box is strongly convex with modulus `m = 1 - lambda rho`, `rho` the model's weak-convexity
+//! modulus, so that `|x - x*| <= |v| / m` for every subgradient `v` of `h` plus the box at `x`; the least of them is taken
+//! (`shaders/agd_residual.wgsl`). It is computed in f32, and what that may cost is added, so that the bound holds for the minimiser of the
+//! energy whose activations are those of the model in f64.
+
+use super::agd::Settings;
+use super::agd_kernels::AgdParams;
+use crate::Result;
+use crate::filters::{ConvLayer, FilterBank};
+use crate::gpu::reduce::Totals;
+use crate::gpu::{Bound, Buffer, Gpu, Recorder, Work};
+use crate::model::{NormKind, Ridge};
+
+/// Rounding unit of f32.
+const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+/// Roundings, each relative, of an activation: its knots, values, slopes and scaling as stored, the operations on them, and a division.
+const ACTIVATION: f64 = 16.0;
+/// Below this modulus a bound would say nothing.
+const LEAST_MODULUS: f64 = 1e-6;
+
+/// `sum_n |a_n b_n|` is computed with an error of at most this times itself, whatever the order of the `terms`, of which each may carry
+/// two roundings of its own.
+fn sum_error(terms: usize) -> f64 {
+    let roundings = (terms + 2) as f64 * UNIT;
+    roundings / (1.0 - roundings)
+}
+
+/// What f32 may cost the gradient of a model, as a function of the norms of what enters.
+#[derive(Clone, Copy, Debug)]
+struct Rounding {
+    /// `|W|`.
+    norm: f64,
+    /// A bound of the norm of the filters with their weights' absolute values.
+    absolute: f64,
+    /// Relative errors of `W` and `W'` in units of `absolute`.
+    forward: f64,
+    adjoint: f64,
+    /// The steepest slope.
+    slope: f64,
+    /// Norms over all pixels and channels of `phi_c(0) / alpha_c` and of the farthest knot over `alpha_c`.
+    offset: f64,
+    reach: f64,
+}
+
+impl Rounding {
+    fn new(model: &Ridge, sigma: f64, pixels: usize) -> Result<Self> {
+        let alphas = model.alphas(sigma)?;
+        let channels = model.bank.channels();
+        let values = ((channels * pixels) as f64).sqrt();
+        let farthest = |of: &dyn Fn(&crate::spline::Spline) -> f64| {
+            let all = model.activations.iter().map(of);
+            let least = alphas.iter().copied().fold(f64::INFINITY, f64::min);
+            all.fold(0.0, f64::max) / least * values
+        };
+        let terms = |bank: &FilterBank, per: fn(&ConvLayer) -> usize| -> f64 {
+            bank.layers().iter().map(|layer| sum_error(per(layer))).sum()
+        };
+        Ok(Self {
+            norm: model.norm_squared.sqrt(),
+            absolute: model.bank.layers().iter().map(absolute_norm).product(),
+            forward: terms(&model.bank, |layer| layer.inputs * layer.size * layer.size),
+            adjoint: terms(&model.bank, |layer| layer.outputs * layer.size * layer.size),
+            slope: model.slope_bounds.1.max(-model.slope_bounds.0),
+            offset: farthest(&|spline| spline.value(0.0).abs()),
+            reach: farthest(&|spline| spline.knots().iter().fold(0.0, |far: f64, knot| far.max(knot.abs()))),
+        })
+    }
+
+    /// The error of `grad R(x)` for `|x| = size`.
+    fn of_gradient(&self, size: f64) -> f64 {
+        let responses = self.norm * size;
+        let wrong = self.forward * self.absolute * size;
+        let activated = self.slope * responses + self.offset;
+        let evaluated = ACTIVATION * UNIT * (activated + 2.0 * self.slope * (responses + wrong + self.reach));
+        let wrong = self.slope * wrong + evaluated;
+        self.norm * wrong + self.adjoint * self.absolute * (activated + wrong)
+    }
+}
+
+/// A bound of the norm of a layer with its weights' absolute values: the root of its largest row sum times its largest column sum.
+fn absolute_norm(layer: &ConvLayer) -> f64 {
+    let taps = layer.size * layer.size;
+    let filter = |output: usize, input: usize| -> f64 {
+        let weights = &layer.weights[(output * layer.inputs + input) * taps..][..taps];
+        weights.iter().map(|weight| f64::from(weight.abs())).sum()
+    };
+    let (outputs, inputs) = (0..layer.outputs, 0..layer.inputs);
+    let row = |output: usize| -> f64 { inputs.clone().map(|input| filter(output, input)).sum() };
+    let column = |input: usize| -> f64 { outputs.clone().map(|output| filter(output, input)).sum() };
+    let rows = outputs.clone().map(row).fold(0.0, f64::max);
+    (rows * inputs.clone().map(column).fold(0.0, f64::max)).sqrt()
+}
+
+/// Computes bounds of `|x - x*|` for images on the device.
+#[derive(Debug)]
+pub(super) struct ErrorBound {
+    sums: Bound,
+    totals: Totals,
+    groups: u32,
+    lambda: f64,
+    modulus: f64,
+    rounding: Rounding,
+}
+
+impl ErrorBound {
+    /// For up to `slots` images `x` of noisy ones `y`, with `grad R(x)` in `gradient`. `None` where nothing can be said for certain: the
+    /// energy is not strongly convex, or the norm of the filters is an estimate.
+    ///
+    /// # Errors
+    /// Model and device errors.
+    pub fn new(
+        gpu: &Gpu,
+        (model, sigma, settings): (&Ridge, f64, &Settings),
+        params: &AgdParams,
+        slots: usize,
+        [x, y, gradient, active]: [&Buffer; 4],
+    ) -> Result<Option<Self>> {
+        // Slopes keep their bounds up to a part in 10^9 (`Ridge::check`).
+        let slack = 2e-9 * (model.gradient_lipschitz() + model.norm_squared);
+        let modulus = 1.0 - settings.lambda * (model.weak_convexity() + slack);
+        if modulus < LEAST_MODULUS || model.norm_kind != NormKind::Bound {
+            return Ok(None);
+        }
+        let groups = params.groups;
+        let partials = gpu.buffer("residual partials", slots * groups as usize * 4)?;
+        let table = gpu.params(&[*params])?;
+        let memory = [
+            ("params", table.binding()),
+            ("active_images", active.into()),
+            ("y", y.into()),
+            ("x", x.into()),
+            ("gradient", gradient.into()),
+            ("partials", (&partials).into()),
+        ];
+        let kernel = gpu.kernel("agd_residual", &[])?;
+        let work = Work {
+            bytes: kernel.element_bytes(&["y", "x", "gradient"]) * u64::from(params.pixels),
+            multiply_adds: 6 * u64::from(params.pixels),
+        };
+        Ok(Some(Self {
+            sums: kernel.bind(gpu, &memory)?.with_work(Some(1), [work]),
+            totals: Totals::new(gpu, &partials, slots, groups as usize)?,
+            groups,
+            lambda: settings.lambda,
+            modulus,
+            rounding: Rounding::new(model, sigma, params.pixels as usize)?,
+        }))
+    }
+
+    /// For [`Gpu::warm_up`].
+    pub fn kernels(&self) -> [&Bound; 2] {
+        [&self.sums, self.totals.bound()]
+    }
+
+    /// Records the sums for the first `slots` slots, after `grad R(x)`.
+    pub fn record(&self, recorder: &mut Recorder<'_>, slots: u32) {
+        recorder.dispatch(&self.sums, [self.groups, slots, 1], 0);
+        self.totals.record(recorder, slots);
+    }
+
+    /// Bounds for the first `count` images, once what was recorded is done.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn read(&self, gpu: &Gpu, count: usize) -> Result<Vec<f64>> {
+        let sums: Vec<f32> = gpu.read(self.totals.buffer())?;
+        let bound = |sums: &[f32]| {
+            // 16 terms by each invocation, a tree of 256, then all groups; a sum too large for f32 leaves no bound but infinity.
+            let terms = 64 + self.groups as usize;
+            let grown = 1.0 + sum_error(terms);
+            let [residual, moved, prior, size] = std::array::from_fn(|n| (f64::from(sums[n]) * grown).sqrt());
+            let rounding = self.lambda * self.rounding.of_gradient(size) + 4.0 * UNIT * (moved + prior);
+            (residual + rounding) / self.modulus
+        };
+        Ok(sums.chunks_exact(4).take(count).map(bound).collect())
+    }
+}
