@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod checkpoint;
+pub(crate) mod delimited;
 pub mod folder;
 pub mod hash;
 pub mod image;
