@@ -1,10 +1,10 @@
-// Matched back projection, the transpose of radon.wgsl, gathered: image(pixel) = sum over angles and over the few rays that
-// touch the pixel of scale max(0, 1 - |u(j, k) - i|) sinogram(a, j), with u from the same expression.
+// Matched back projection, the transpose of radon.wgsl, gathered: image(pixel) = sum over beams and over the few rays that
+// touch the pixel of length max(0, 1 - |u(j, k) - i|) sinogram(ray), with u and the length from the same expressions.
 // One invocation per 4 pixels of a row, workgroup of 16 x 16. image: (row, column); sinogram: (angle, detector).
 #import radon
 
 @group(0) @binding(0) var<uniform> params: RadonParams;
-@group(0) @binding(1) var<storage, read> angles: array<AngleEntry>;
+@group(0) @binding(1) var<storage, read> beams: array<Beam>;
 @group(0) @binding(2) var<storage, read> sinogram: array<f32>;
 @group(0) @binding(3) var<storage, read_write> image: array<f32>;
 
@@ -14,34 +14,36 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if (col >= params.cols || id.y >= params.rows) {
         return;
     }
-    let columns = vec4<f32>(f32(col)) + vec4<f32>(0.0, 1.0, 2.0, 3.0);
+    // What lies behind the last column, perhaps near a source, repeats it and is not stored.
+    let columns = min(vec4<f32>(f32(col)) + vec4<f32>(0.0, 1.0, 2.0, 3.0), vec4<f32>(f32(params.cols) - 1.0));
     let rows = vec4<f32>(f32(id.y));
-    let mid_detector = middle(params.detectors);
-    let last = i32(params.detectors) - 1;
     var total = vec4<f32>(0.0);
-    for (var a = params.first_angle; a < params.first_angle + params.angles; a++) {
-        let angle = angles[a];
-        let by_rows = vec4<bool>(angle.along_rows == 1u);
+    for (var b = params.first; b < params.first + params.count; b++) {
+        let beam = beams[b];
+        let by_rows = vec4<bool>(beam.along_rows == 1u);
         let steps = select(columns - middle(params.cols), rows - middle(params.rows), by_rows);
         let across = select(rows, columns, by_rows);
-        let base = angle.per_step * steps;
-        // |u - across| < 1 for detectors less than 1 / |per_detector| from here.
-        let reach = abs(1.0 / angle.per_detector);
-        let nearest = (across - base - angle.origin) / angle.per_detector + mid_detector;
-        let first = ceil(clamp(nearest - reach, vec4<f32>(-1e6), vec4<f32>(1e6)));
-        let row = a * params.detectors;
+        // |u - across| < 1 for detectors strictly between those whose rays pass one pixel to either side. What rounding
+        // loses at the ends has a weight next to 0.
+        let before = detectors_at(beam, across - 1.0, steps);
+        let after = detectors_at(beam, across + 1.0, steps);
+        let lowest = vec4<f32>(f32(beam.first));
+        let highest = vec4<f32>(f32(beam.first + beam.count - 1u));
+        let first = max(floor(min(before, after)) + 1.0, lowest);
+        let last = min(ceil(max(before, after)) - 1.0, highest);
+        let more = last - first;
+        let rounds = max(max(more.x, more.y), max(more.z, more.w));
         var sum = vec4<f32>(0.0);
-        for (var n = 0u; n < angle.touching; n++) {
-            let j = first + f32(n);
-            let u = angle.origin + angle.per_detector * (j - mid_detector) + base;
-            let weight = max(1.0 - abs(u - across), vec4<f32>(0.0));
-            let detector = vec4<i32>(j);
-            let held = clamp(detector, vec4<i32>(0), vec4<i32>(last));
-            let values = vec4<f32>(sinogram[row + u32(held.x)], sinogram[row + u32(held.y)],
-                sinogram[row + u32(held.z)], sinogram[row + u32(held.w)]);
-            sum += select(vec4<f32>(0.0), weight * values, detector == held);
+        for (var n = 0.0; n <= rounds; n += 1.0) {
+            let j = first + n;
+            let own = rays(beam, j);
+            let u = own.at_middle + own.per_step * steps;
+            let weight = own.length * max(1.0 - abs(u - across), vec4<f32>(0.0));
+            let held = beam.row + vec4<u32>(clamp(j, lowest, highest));
+            let values = vec4<f32>(sinogram[held.x], sinogram[held.y], sinogram[held.z], sinogram[held.w]);
+            sum += select(vec4<f32>(0.0), weight * values, j <= last);
         }
-        total += angle.scale * sum;
+        total += sum;
     }
     // @unroll 4
     for (var n = 0u; n < 4u; n++) {
