@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench train compare published reduced tomography photographs pnp clean
+.PHONY: help setup build demo test lint shader-tests bench train compare published reduced radon tomography photographs pnp clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -46,6 +46,9 @@ published: build ## published models on twelve test images against PyTorch; need
 
 reduced: build ## the published WCRR with 101 knots and after `train reduce`, on twelve images; needs the same as published
 	python3 benches/compare/reduced.py
+
+radon: build ## the Radon transform beside scikit-image and ASTRA on the CPU: agreement and time; needs python3, benches/compare/requirements.txt
+	python3 benches/compare/radon_skimage.py
 
 tomography: build ## filtered back projection, total variation and the shipped model on phantoms, noise 0.5, 1 and 2
 	sh benches/ct.sh target/tomography

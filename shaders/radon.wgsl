@@ -25,9 +25,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         across_stride = 1u;
     }
     let detector = beam.first + id.x;
-    let own = rays(beam, vec4<f32>(f32(detector)));
-    let base = own.at_middle.x;
-    let per_step = own.per_step.x;
+    let own = ray(beam, detector);
+    let base = own.at_middle;
+    let per_step = own.per_step;
     // Steps at which -1 < u < across, and one more at either end, for rounding.
     var from_step = 0u;
     var to_step = steps;
@@ -49,5 +49,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum += select(0.0, (1.0 - fraction) * a, left >= 0 && left <= last);
         sum += select(0.0, fraction * b, left >= -1 && left < last);
     }
-    sinogram[beam.row + detector] = own.length.x * sum;
+    sinogram[beam.row + detector] = own.length * sum;
 }

@@ -337,6 +337,11 @@ fn filtered_back_projection_inverts_fans_of_whole_and_short_scans() {
     };
     let (got, limited) = (mean(&widen(&invert(&half))), psnr(&invert(&half), &truth));
     assert!(got < 0.9 * want && limited < of_short - 3.0, "mean {got}, {limited} dB");
+    // Angles given twice at the ends of an arc, and nothing but one angle, give numbers, too.
+    for angles in [[&half.angles[..], &half.angles[..]].concat(), vec![1.0, 1.0], vec![1.0]] {
+        let image = invert(&Geometry { angles, ..half.clone() });
+        assert!(image.iter().all(|v| v.is_finite()) && image.iter().any(|v| *v > 0.05));
+    }
 }
 
 #[test]

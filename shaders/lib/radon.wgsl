@@ -32,30 +32,29 @@ struct Beam {
     row: u32,          // where the angle's row of the sinogram starts
     first: u32,        // the detectors of the beam
     count: u32,
-    touching: u32,     // no pixel lies within 1 of more detectors' rays than this
+    touching: u32,     // no pixel lies within 1 of more detectors' rays than this; the host cuts launches by it
 }
 
-// Four rays: u = at_middle + per_step K, and their lengths within a step.
-struct Rays {
-    at_middle: vec4<f32>,
-    per_step: vec4<f32>,
-    length: vec4<f32>,
+// u = at_middle + per_step K, and the length within a step.
+struct Ray {
+    at_middle: f32,
+    per_step: f32,
+    length: f32,
 }
 
 fn middle(count: u32) -> f32 {
     return 0.5 * f32(i32(count) - 1);
 }
 
-// The rays of detectors j.
-fn rays(beam: Beam, j: vec4<f32>) -> Rays {
-    let m = j - beam.middle;
+// The ray of detector j.
+fn ray(beam: Beam, j: u32) -> Ray {
+    let m = f32(j) - beam.middle;
     if (FAN == 0u) {
-        return Rays(beam.origin + beam.per_detector * m, vec4<f32>(beam.per_step), vec4<f32>(beam.scale));
+        return Ray(beam.origin + beam.per_detector * m, beam.per_step, beam.scale);
     }
     let divisor = 1.0 + beam.closing * m;
     let per_step = (beam.per_step + beam.turning * m) / divisor;
-    let length = beam.scale * sqrt(1.0 + per_step * per_step);
-    return Rays((beam.origin + beam.per_detector * m) / divisor, per_step, length);
+    return Ray((beam.origin + beam.per_detector * m) / divisor, per_step, beam.scale * sqrt(1.0 + per_step * per_step));
 }
 
 // The j, between detectors, for which u = v at K.

@@ -72,7 +72,8 @@ impl Arc {
         );
         let widest = (0..count).max_by(|&a, &b| gaps[a].total_cmp(&gaps[b])).unwrap_or(0);
         let next = (0..count).filter(|&n| n != widest).map(|n| gaps[n]).fold(0.0, f64::max);
-        let opening = (!closed && count > 1 && gaps[widest] > OPENING * next).then_some(widest);
+        // Where all angles are the same there is no gap to compare with.
+        let opening = (!closed && next > 0.0 && gaps[widest] > OPENING * next).then_some(widest);
         let mut shares = vec![0.0; count];
         for n in 0..count {
             let previous = (n + count - 1) % count;
@@ -105,6 +106,9 @@ impl Arc {
 /// 10 degrees, as Noo et al. use.
 const TRANSITION: f64 = PI / 18.0;
 
+/// The window at angles that were measured, at least.
+const LEAST_WINDOW: f64 = 1e-6;
+
 /// What every measurement (angle, detector) counts for, in detectors that are 1 apart.
 ///
 /// Parallel rays: the part of the half circle that the angle stands for, angles modulo pi. A fan: the part of the circle,
@@ -122,7 +126,8 @@ fn weights(geometry: &Geometry) -> Vec<f64> {
     let arc = Arc::new(&geometry.angles, 2.0 * PI, false);
     let arc = &arc;
     let row = |(&theta, &share): (&f64, &f64)| {
-        let own = arc.window(theta);
+        // Above 0 also where angles that are given twice leave the first one nothing outwards.
+        let own = arc.window(theta).max(LEAST_WINDOW);
         (0..geometry.detectors).map(move |j| {
             let tangent = geometry.position(j) / fan.detector_distance;
             let opposite = arc.window(theta + PI - 2.0 * tangent.atan());

@@ -51,13 +51,16 @@ shader_struct! {
         pub first: u32,
         /// Detectors.
         pub count: u32,
-        /// Rays within 1 pixel of a pixel, at most.
+        /// Rays within 1 pixel of a pixel, at most; launches are cut by it.
         pub touching: u32,
     }
 }
 
 /// Rays per pixel and launch of the back projection: far below the 65535 rounds after which lavapipe ends loops.
 const RAYS_PER_LAUNCH: usize = 16384;
+
+/// Rows and columns of the pixels of an invocation of `radon_adjoint.wgsl`.
+const BLOCK: usize = 4;
 
 /// Whether the ray whose angle with the middle one has the tangent `tangent` is closer to the columns, so that it is walked row by row.
 fn along_rows(angle: f64, tangent: f64) -> bool {
@@ -263,7 +266,8 @@ impl LinearOperator for Radon {
         check_buffer("sinogram", y, self.range())?;
         let beams_table = beams(&self.geometry);
         let touching = beams_table.iter().map(|beam| beam.touching as usize).max().unwrap_or(1);
-        let table = launches(&self.geometry, beams_table.len(), touching + 1);
+        // A block and its neighbours are 4 times as wide as a pixel and its neighbours, also across its diagonal.
+        let table = launches(&self.geometry, beams_table.len(), 4 * touching + 1);
         let beams = gpu.upload("beams", &beams_table)?;
         let params = gpu.params(&table)?;
         let memory = [
@@ -289,7 +293,8 @@ impl LinearOperator for Radon {
             .kernel("radon_adjoint", &self.specialisation())?
             .bind(gpu, &memory)?
             .with_work(None, work);
-        let groups = bound.groups([self.geometry.cols.div_ceil(4) as u32, self.geometry.rows as u32, 1]);
+        let [rows, cols] = self.domain().map(|side| side.div_ceil(BLOCK) as u32);
+        let groups = bound.groups([cols, rows, 1]);
         let mut pass = Pass::default();
         for entry in 0..table.len() {
             pass.push(bound.clone(), groups, entry);
