@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench train compare regression published reduced tomography photographs pnp clean
+.PHONY: help setup build demo test lint shader-tests bench train compare regression published reduced radon tomography photographs pnp clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -27,7 +27,7 @@ lint: ## formatting, clippy and documentation, warnings as errors
 
 shader-tests: ## all tests, then the device tests again with runtime checks inside the shaders
 	$(CARGO) test --release --locked
-	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test spline_bank --test spline_gradient --test spline_clip --test tv2_prox --test fit --test ridge --test denoise --test network_gradient --test filter_norm --test hypergradient --test optimiser --test training --test fft --test mri --test pnp --test pnp_kernels --test flow_kernels --test layered
+	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test spline_bank --test spline_gradient --test spline_clip --test tv2_prox --test fit --test ridge --test denoise --test network_gradient --test filter_norm --test hypergradient --test optimiser --test training --test fft --test mri --test pnp --test pnp_kernels --test flow_kernels --test layered --test radon --test radon
 
 bench: setup ## time the kernels
 	$(CARGO) bench --locked
@@ -51,6 +51,9 @@ published: build ## published models on twelve test images against PyTorch; need
 
 reduced: build ## the published WCRR with 101 knots and after `train reduce`, on twelve images; needs the same as published
 	python3 benches/compare/reduced.py
+
+radon: build ## the Radon transform beside scikit-image and ASTRA on the CPU: agreement and time; needs python3, benches/compare/requirements.txt
+	python3 benches/compare/radon_skimage.py
 
 tomography: build ## filtered back projection, total variation and the shipped model on phantoms, noise 0.5, 1 and 2
 	sh benches/ct.sh target/tomography

@@ -1,57 +1,83 @@
-// Matched back projection, the transpose of radon.wgsl, gathered: image(pixel) = sum over angles and over the few rays that
-// touch the pixel of scale max(0, 1 - |u(j, k) - i|) sinogram(a, j), with u from the same expression.
-// One invocation per 4 pixels of a row, workgroup of 16 x 16. image: (row, column); sinogram: (angle, detector).
+// Matched back projection, the transpose of radon.wgsl, gathered: image(pixel) = sum over beams and over the few rays that
+// touch the pixel of length max(0, 1 - |u(j, k) - i|) sinogram(ray), with u and the length from the same expressions.
+// One invocation per 4 x 4 pixels, so that a value loaded meets all pixels which its ray passes; workgroup of 8 x 8.
+// image: (row, column); sinogram: (angle, detector).
 #import radon
 
 @group(0) @binding(0) var<uniform> params: RadonParams;
-@group(0) @binding(1) var<storage, read> angles: array<AngleEntry>;
+@group(0) @binding(1) var<storage, read> beams: array<Beam>;
 @group(0) @binding(2) var<storage, read> sinogram: array<f32>;
 @group(0) @binding(3) var<storage, read_write> image: array<f32>;
 
-@compute @workgroup_size(16, 16)
+fn lowest(v: vec4<f32>) -> f32 {
+    return min(min(v.x, v.y), min(v.z, v.w));
+}
+
+fn highest(v: vec4<f32>) -> f32 {
+    return max(max(v.x, v.y), max(v.z, v.w));
+}
+
+@compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let col = id.x * 4u;
-    if (col >= params.cols || id.y >= params.rows) {
+    let row = id.y * 4u;
+    if (col >= params.cols || row >= params.rows) {
         return;
     }
-    let columns = vec4<f32>(f32(col)) + vec4<f32>(0.0, 1.0, 2.0, 3.0);
-    let rows = vec4<f32>(f32(id.y));
-    let mid_detector = middle(params.detectors);
-    let last = i32(params.detectors) - 1;
-    var total = vec4<f32>(0.0);
-    for (var a = params.first_angle; a < params.first_angle + params.angles; a++) {
-        let angle = angles[a];
-        let by_rows = vec4<bool>(angle.along_rows == 1u);
-        let steps = select(columns - middle(params.cols), rows - middle(params.rows), by_rows);
-        let across = select(rows, columns, by_rows);
-        let base = angle.per_step * steps;
-        // |u - across| < 1 for detectors less than 1 / |per_detector| from here.
-        let reach = abs(1.0 / angle.per_detector);
-        let nearest = (across - base - angle.origin) / angle.per_detector + mid_detector;
-        let first = ceil(clamp(nearest - reach, vec4<f32>(-1e6), vec4<f32>(1e6)));
-        let row = a * params.detectors;
-        var sum = vec4<f32>(0.0);
-        for (var n = 0u; n < angle.touching; n++) {
-            let j = first + f32(n);
-            let u = angle.origin + angle.per_detector * (j - mid_detector) + base;
-            let weight = max(1.0 - abs(u - across), vec4<f32>(0.0));
-            let detector = vec4<i32>(j);
-            let held = clamp(detector, vec4<i32>(0), vec4<i32>(last));
-            let values = vec4<f32>(sinogram[row + u32(held.x)], sinogram[row + u32(held.y)],
-                sinogram[row + u32(held.z)], sinogram[row + u32(held.w)]);
-            sum += select(vec4<f32>(0.0), weight * values, detector == held);
+    let mid_col = middle(params.cols);
+    let mid_row = middle(params.rows);
+    // Within the image, because a source may lie behind its edge.
+    let right = f32(min(col + 3u, params.cols - 1u));
+    let bottom = f32(min(row + 3u, params.rows - 1u));
+    let corner_cols = vec4<f32>(f32(col), right, f32(col), right);
+    let corner_rows = vec4<f32>(vec2<f32>(f32(row)), vec2<f32>(bottom));
+    let next = vec4<f32>(0.0, 1.0, 2.0, 3.0);
+    // Columns of a matrix stand for rows of the image.
+    var total = mat4x4<f32>();
+    for (var b = params.first; b < params.first + params.count; b++) {
+        let beam = beams[b];
+        let by_rows = beam.along_rows == 1u;
+        // |u - across| < 1 for detectors strictly between those whose rays pass one pixel to either side; between the corners
+        // of the block lies the rest of it. What rounding loses at the ends has a weight next to 0.
+        let corner_steps = select(corner_cols - mid_col, corner_rows - mid_row, by_rows);
+        let corner_across = select(corner_rows, corner_cols, by_rows);
+        let before = detectors_at(beam, corner_across - 1.0, corner_steps);
+        let after = detectors_at(beam, corner_across + 1.0, corner_steps);
+        let first = f32(beam.first);
+        let end = first + f32(beam.count);
+        let from_detector = u32(clamp(floor(lowest(min(before, after))) + 1.0, first, end));
+        let to_detector = u32(clamp(ceil(highest(max(before, after))), first, end));
+        let step = select(f32(col) - mid_col, f32(row) - mid_row, by_rows);
+        let across = next + select(f32(row), f32(col), by_rows);
+        // One column for each of four steps.
+        var block = mat4x4<f32>();
+        for (var j = from_detector; j < to_detector; j++) {
+            let own = ray(beam, j);
+            let value = own.length * sinogram[beam.row + j];
+            // @unroll 4
+            for (var s = 0u; s < 4u; s++) {
+                let u = own.at_middle + own.per_step * (step + f32(s));
+                block[s] += value * max(1.0 - abs(u - across), vec4<f32>(0.0));
+            }
         }
-        total += angle.scale * sum;
+        if (by_rows) {
+            total += block;
+        } else {
+            total += transpose(block);
+        }
     }
     // @unroll 4
-    for (var n = 0u; n < 4u; n++) {
-        if (col + n < params.cols) {
-            let at = id.y * params.cols + col + n;
-            var value = total[n];
-            if (params.accumulate == 1u) {
-                value += image[at];
+    for (var r = 0u; r < 4u; r++) {
+        // @unroll 4
+        for (var c = 0u; c < 4u; c++) {
+            if (row + r < params.rows && col + c < params.cols) {
+                let at = (row + r) * params.cols + col + c;
+                var value = total[r][c];
+                if (params.accumulate == 1u) {
+                    value += image[at];
+                }
+                image[at] = value;
             }
-            image[at] = value;
         }
     }
 }

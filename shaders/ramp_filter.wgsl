@@ -1,7 +1,6 @@
-// Ramp filter of filtered back projection, in space (Ramachandran and Lakshminarayanan 1971), for detectors `spacing` apart:
-//   dst(a, j) = weight_a / spacing sum_i h(j - i) src(a, i),  h(0) = 1/4,  h(n) = -1 / (pi n)^2 for odd n, 0 for even n,
-// where weight_a is the part of the half circle that angle a stands for.
-// One invocation per element, y = angle. src, dst: (angle, detector); weights: (angle), already divided by the spacing.
+// Ramp filter of filtered back projection, in space (Ramachandran and Lakshminarayanan 1971), for detectors 1 apart:
+//   dst(a, j) = sum_i h(j - i) src(a, i),  h(0) = 1/4,  h(n) = -1 / (pi n)^2 for odd n, 0 for even n.
+// One invocation per element, y = angle. src, dst: (angle, detector).
 
 struct FilterParams {
     detectors: u32,
@@ -11,9 +10,8 @@ struct FilterParams {
 }
 
 @group(0) @binding(0) var<uniform> params: FilterParams;
-@group(0) @binding(1) var<storage, read> weights: array<f32>;
-@group(0) @binding(2) var<storage, read> src: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(1) var<storage, read> src: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dst: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -27,5 +25,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let n = 3.14159265 * f32(i32(i) - i32(id.x));
         sum -= src[row + i] / (n * n);
     }
-    dst[row + id.x] = weights[id.y] * sum;
+    dst[row + id.x] = sum;
 }

@@ -108,6 +108,51 @@ fn methods_reconstruct_and_the_model_does_best() {
     assert_eq!(run("--settings set.toml --lambda 2")["lambda"], 2.0);
 }
 
+/// A fan whose source is 400 from the centre of an image that is 256 wide.
+const FAN: &str = "--source-distance 400 --detector-distance 700";
+
+#[test]
+fn fans_and_short_scans_of_them_are_reconstructed_by_every_method() {
+    let place = place();
+    for (name, more) in [("fan.npy", "--angles 62"), ("short.npy", "--angles 44 --arc 250")] {
+        place
+            .run(&format!(
+                "simulate ct t.npy -o {name} {FAN} {more} --detectors 73 --noise 0.5 --seed 7 -q"
+            ))
+            .success(name);
+        let psnr = |line: &str| {
+            let line = format!("ct {name} -o x.npy --clean t.npy --json -q {line}");
+            let result = place.run(line.trim()).success(&line).json();
+            assert_eq!(result["stop"], "converged", "{line}");
+            result["psnr"].as_f64().unwrap()
+        };
+        let (fbp, tv, model) = (psnr("--method fbp"), psnr("--method tv"), psnr(""));
+        println!("{name}: model {model:.2} dB, total variation {tv:.2} dB, filtered back projection {fbp:.2} dB");
+        assert!(
+            model > tv + 2.0 && model > fbp + 4.0 && tv > fbp + 0.5,
+            "{name}: {model} {tv} {fbp}"
+        );
+    }
+    let parse =
+        |name: &str| -> Geometry { toml::from_str(&std::fs::read_to_string(place.path(name)).unwrap()).unwrap() };
+    let (whole, short) = (parse("fan.geometry.toml"), parse("short.geometry.toml"));
+    let fan = whole.fan.unwrap();
+    assert_eq!((fan.source_distance, fan.detector_distance), (400.0, 700.0));
+    assert_eq!((short.fan, short.angles.len()), (Some(fan), 44));
+    assert!((whole.angles[31] - std::f64::consts::PI).abs() < 1e-12);
+    assert!((short.angles[22].to_degrees() - 125.0).abs() < 1e-9);
+    // The outer rays touch the circle around the image, up to half a detector.
+    let (_, outermost) = whole.line(0.0, 72);
+    let radius = 128.0 * std::f64::consts::SQRT_2;
+    assert!(
+        outermost < radius && outermost > radius * (1.0 - 1.5 / 73.0),
+        "{outermost}"
+    );
+    // Files of parallel scans have no fan, as ever.
+    let text = std::fs::read_to_string(place.path("s.geometry.toml")).unwrap();
+    assert!(!text.contains("fan"), "{text}");
+}
+
 #[test]
 fn mistakes_are_one_line_each() {
     let place = place();
@@ -138,6 +183,74 @@ fn mistakes_are_one_line_each() {
         write("bad.toml", &text.replace(from, to));
         refuse("ct s.npy -o x.npy --geometry bad.toml", 3, &["bad.toml", expected]);
     }
+    let fan = |table: &str| write("bad.toml", &format!("{text}\n[fan]\n{table}\n"));
+    for (table, expected) in [
+        (
+            "source_distance = 150.0\ndetector_distance = 700.0",
+            "through the image",
+        ),
+        (
+            "source_distance = -400.0\ndetector_distance = 700.0",
+            "source_distance is -400",
+        ),
+        (
+            "source_distance = nan\ndetector_distance = 700.0",
+            "source_distance is NaN",
+        ),
+        (
+            "source_distance = 400.0\ndetector_distance = 300.0",
+            "count from the source",
+        ),
+        ("source_distance = 400.0", "detector_distance"),
+        (
+            "source_distance = 400.0\ndetector_distance = 700.0\nangle = 3",
+            "unknown field `angle`",
+        ),
+    ] {
+        fan(table);
+        refuse("ct s.npy -o x.npy --geometry bad.toml", 3, &["bad.toml", expected]);
+        refuse(
+            "simulate ct t.npy -o y.npy --geometry bad.toml",
+            3,
+            &["bad.toml", expected],
+        );
+    }
+    write(
+        "bad.toml",
+        &text.replace("detector_offset = 0.0", "detector_offset = 900.0"),
+    );
+    refuse(
+        "ct s.npy -o x.npy --geometry bad.toml --method fbp",
+        3,
+        &["bad.toml", "no ray meets the image"],
+    );
+    let simulate = "simulate ct t.npy -o y.npy";
+    refuse(
+        &format!("{simulate} --source-distance 400"),
+        2,
+        &["--detector-distance"],
+    );
+    refuse(
+        &format!("{simulate} --detector-distance 400"),
+        2,
+        &["--source-distance"],
+    );
+    refuse(
+        &format!("{simulate} --source-distance -4 --detector-distance 400"),
+        2,
+        &["--source-distance", "above 0"],
+    );
+    refuse(
+        &format!("{simulate} --source-distance 100 --detector-distance 400"),
+        3,
+        &["through the image"],
+    );
+    refuse(
+        &format!("{simulate} {FAN} --geometry s.geometry.toml"),
+        2,
+        &["--geometry"],
+    );
+    refuse(&format!("{simulate} --arc 0"), 2, &["--arc", "above 0"]);
     write("set.toml", "lambda = 1\ngamma = 2\n");
     refuse("ct s.npy -o x.npy --settings set.toml", 3, &["set.toml", "gamma"]);
     write("set.toml", "lambda = -1.0\n");

@@ -46,12 +46,13 @@ fn unit_norm(model: &mut Layered) {
     }
 }
 
-/// A phantom, its sinogram, its k-space and a denoiser.
+/// A phantom, its sinograms of parallel rays and of a fan, its k-space and a denoiser.
 fn place() -> Place {
     let place = Place::new();
     for line in [
         "simulate phantom -o t.npy --size 48 --seed 4 -q",
         "simulate ct t.npy -o s.npy --angles 31 --detectors 73 --noise 0.5 --seed 7 -q",
+        "simulate ct t.npy -o f.npy --source-distance 400 --detector-distance 700 --angles 60 --detectors 73 --noise 0.5 -q",
         "simulate mri t.npy -o k.npy --acceleration 3 --centre-fraction 0.1 --noise 0.002 -q",
     ] {
         place.run(line).success(line);
@@ -74,7 +75,7 @@ fn number(value: &Value) -> f64 {
 #[test]
 fn scans_converge_to_the_tolerance_with_their_constants_told() {
     let place = place();
-    for (line, baseline) in [("ct s.npy", "fbp"), ("mri k.npy", "zero-filled")] {
+    for (line, baseline) in [("ct s.npy", "fbp"), ("ct f.npy", "fbp"), ("mri k.npy", "zero-filled")] {
         let before = number(&run(&place, &format!("{line} --method {baseline}"))["psnr"]);
         for (algorithm, step, averagedness) in [("fbs", 1.0, 0.75), ("admm", 4.0, 0.5)] {
             let told = run(

@@ -1,79 +1,17 @@
-//! Forward operators and their adjoints against dense matrices in f64, analytic sinograms, and the bounds of their norms.
+//! Forward operators and their adjoints against dense matrices in f64, and the bounds of their norms.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test should panic")]
 
+#[path = "common/applied.rs"]
+mod applied;
 mod common;
 mod reference;
 
-use common::{assert_close, gpu, poison, poisoned, turn, values};
-use knotwork::Error;
-use knotwork::model::NormKind;
-use knotwork::operator::{
-    Blur, Boundary, Geometry, LinearOperator, Mask, Mri, Phantom, Radon, apply, filtered_back_projection,
-};
-use reference::operators::{self, Dense};
-use reference::{dot, norm, widen};
+use applied::{check, check_norm, run};
+use common::{gpu, turn, values};
+use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Mri, Radon, apply};
+use reference::operators;
 
-const GUARD: usize = 67;
 const BOUNDARIES: [Boundary; 3] = [Boundary::Zero, Boundary::Circular, Boundary::Reflect];
-
-/// Applies an operator between guarded buffers whose result was poisoned, twice; both results must have the same bits.
-fn run(operator: &dyn LinearOperator, x: &[f32], adjoint: bool) -> Vec<f32> {
-    let shape = if adjoint { operator.domain() } else { operator.range() };
-    let count = shape[0] * shape[1];
-    let source = gpu().upload("source", &[x, &[f32::NAN; GUARD]].concat()).unwrap();
-    let result = gpu().buffer("result", count + GUARD).unwrap();
-    let pass = if adjoint {
-        operator.adjoint(gpu(), &source, &result).unwrap()
-    } else {
-        operator.forward(gpu(), &source, &result).unwrap()
-    };
-    let [first, second] = [0, 1].map(|_| {
-        gpu().write(&result, &poison(count + GUARD)).unwrap();
-        let mut recorder = gpu().record();
-        pass.record(&mut recorder);
-        recorder.submit();
-        let mut all: Vec<f32> = gpu().read(&result).unwrap();
-        let rest = all.split_off(count);
-        assert!(rest.iter().all(|v| poisoned(*v)), "written behind the result");
-        all
-    });
-    assert!(
-        first.iter().zip(&second).all(|(a, b)| a.to_bits() == b.to_bits()),
-        "not repeatable"
-    );
-    first
-}
-
-fn check(name: &str, operator: &dyn LinearOperator, dense: &Dense) {
-    let count = |[rows, cols]: [usize; 2]| rows * cols;
-    let x = values(1, count(operator.domain()));
-    let y = values(2, count(operator.range()));
-    let (forward, adjoint) = (run(operator, &x, false), run(operator, &y, true));
-    let (want, error) = dense.apply(&widen(&x), false);
-    assert_close(&format!("{name}: H x"), &forward, &want, |i| error[i]);
-    let (want, error) = dense.apply(&widen(&y), true);
-    assert_close(&format!("{name}: H' y"), &adjoint, &want, |i| error[i]);
-
-    let (hx, hy) = (widen(&forward), widen(&adjoint));
-    let difference = (dot(&hx, &widen(&y)) - dot(&widen(&x), &hy)).abs();
-    let allowed = 1e-5 * norm(&hx) * norm(&widen(&y)) / (y.len() as f64).sqrt();
-    assert!(
-        difference <= allowed,
-        "{name}: <Hx, y> and <x, H'y> differ by {difference:e}, {allowed:e} allowed"
-    );
-}
-
-/// The bound holds and is not far off.
-fn check_norm(name: &str, operator: &dyn LinearOperator, dense: &Dense, slack: f64) {
-    let bound = operator.norm_squared(gpu()).unwrap();
-    let exact = dense.norm_squared();
-    assert_eq!(bound.kind, NormKind::Bound);
-    assert!(
-        bound.squared >= exact * (1.0 - 1e-12) && bound.squared <= slack * exact,
-        "{name}: |H|^2 = {exact}, bound {}",
-        bound.squared
-    );
-}
 
 #[test]
 fn masks() {
@@ -191,161 +129,6 @@ fn sampled_fourier_transforms_of_coil_images() {
     check_norm("no maps", &mri, &operators::mri(&mri, [6, 5]), 1.0001);
 }
 
-/// Geometries with rays along the axes, fine and coarse detectors, an offset, rays that miss the image.
-fn geometries() -> Vec<(&'static str, Geometry)> {
-    let base = Geometry::equispaced(16, 9, 23);
-    vec![
-        ("equispaced", base.clone()),
-        (
-            "odd",
-            Geometry {
-                rows: 13,
-                cols: 18,
-                pixel: 0.7,
-                angles: vec![0.0, 0.3, 0.5 * std::f64::consts::PI, -2.2, 4.0, std::f64::consts::PI],
-                detectors: 31,
-                detector_spacing: 0.9,
-                detector_offset: 0.37,
-            },
-        ),
-        (
-            "fine detectors",
-            Geometry {
-                detectors: 67,
-                detector_spacing: 1.9,
-                ..base.clone()
-            },
-        ),
-        (
-            "far off",
-            Geometry {
-                detector_offset: 200.0,
-                ..base.clone()
-            },
-        ),
-        (
-            "one of everything",
-            Geometry {
-                rows: 1,
-                cols: 1,
-                pixel: 2.0,
-                angles: vec![0.4],
-                detectors: 1,
-                detector_spacing: 1.0,
-                detector_offset: 0.2,
-            },
-        ),
-    ]
-}
-
-#[test]
-fn radon_transforms() {
-    let _turn = turn();
-    for (name, geometry) in geometries() {
-        let dense = operators::radon(&geometry);
-        let radon = Radon::new(geometry).unwrap();
-        check(name, &radon, &dense);
-        check_norm(name, &radon, &dense, 1.03);
-    }
-}
-
-#[test]
-fn many_rays_per_pixel_are_summed_in_several_launches() {
-    let _turn = turn();
-    let geometry = Geometry {
-        rows: 3,
-        cols: 5,
-        pixel: 1.0,
-        angles: (0..70).map(|a| 0.05 * f64::from(a)).collect(),
-        detectors: 1500,
-        detector_spacing: 0.005,
-        detector_offset: 0.0,
-    };
-    let dense = operators::radon(&geometry);
-    check("several launches", &Radon::new(geometry).unwrap(), &dense);
-}
-
-#[test]
-fn sinograms_of_ellipses_within_the_discretisation_error() {
-    let _turn = turn();
-    let errors: Vec<f64> = [64, 128, 256]
-        .into_iter()
-        .map(|size| {
-            let geometry = Geometry::equispaced(size, 40, 91);
-            let phantom = Phantom {
-                ellipses: Phantom::body(7).ellipses.into_iter().take(5).collect(),
-            };
-            let got = run(
-                &Radon::new(geometry.clone()).unwrap(),
-                &phantom.image(size, size),
-                false,
-            );
-            common::relative_l2(&got, &widen(&phantom.sinogram(&geometry)))
-        })
-        .collect();
-    // Piecewise constant: the error falls with the pixel, at least like its power 1/2.
-    assert!(errors[0] < 0.02 && errors[2] < 0.005, "{errors:?}");
-    assert!(errors.windows(2).all(|e| e[1] < 0.75 * e[0]), "{errors:?}");
-}
-
-#[test]
-fn the_same_sinogram_from_turned_and_shifted_ellipses() {
-    // The analytic projections against a quadrature of the density along the line.
-    let phantom = Phantom::body(3);
-    let image = phantom.image(128, 128);
-    assert!(
-        image.iter().all(|v| (0.0..=1.0).contains(v)),
-        "densities outside [0, 1]"
-    );
-    for ellipse in phantom.ellipses.iter().step_by(7) {
-        for theta in [0.0, 0.7, 2.0, 3.0] {
-            let through = ellipse.centre[0] * f64::cos(theta) + ellipse.centre[1] * f64::sin(theta);
-            for s in [through, through + 0.3 * ellipse.axes[1], through + 2.0] {
-                let (sin, cos) = f64::sin_cos(theta);
-                let n = 40_000;
-                let step = 4.0 / f64::from(n);
-                let along = |k: i32| -2.0 + (f64::from(k) + 0.5) * step;
-                let sum: f64 = (0..n)
-                    .map(|k| ellipse.density(s * cos - along(k) * sin, s * sin + along(k) * cos) * step)
-                    .sum();
-                let got = ellipse.projection(theta, s);
-                // A constant density loses up to a step at either end.
-                assert!(
-                    (got - sum).abs() <= 2.0 * step * ellipse.value.abs(),
-                    "{ellipse:?}: {got}, want {sum}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn filtered_back_projection_inverts() {
-    let _turn = turn();
-    let phantom = Phantom::body(2);
-    let size = 96;
-    let truth = widen(&phantom.image(size, size));
-    let mut geometry = Geometry::equispaced(size, 150, 193);
-    // Angles in any order, some beyond the half circle, give the same image.
-    let straight = filtered_back_projection(gpu(), &geometry, &phantom.sinogram(&geometry)).unwrap();
-    geometry.angles.reverse();
-    geometry
-        .angles
-        .iter_mut()
-        .step_by(3)
-        .for_each(|a| *a += std::f64::consts::PI);
-    let turned = filtered_back_projection(gpu(), &geometry, &phantom.sinogram(&geometry)).unwrap();
-    assert!(common::relative_l2(&turned, &widen(&straight)) < 1e-4);
-    let error = common::relative_l2(&straight, &truth);
-    assert!(error < 0.12, "relative error {error}");
-    // The scale is right: the mean agrees far better than single pixels.
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-    let (got, want) = (mean(&widen(&straight)), mean(&truth));
-    assert!((got - want).abs() < 0.01 * want, "mean {got}, want {want}");
-    let error = filtered_back_projection(gpu(), &geometry, &[0.0; 5]).unwrap_err();
-    assert!(matches!(error, Error::Data(_)), "{error}");
-}
-
 #[test]
 fn operators_that_make_no_sense_are_refused() {
     let _turn = turn();
@@ -372,17 +155,6 @@ fn operators_that_make_no_sense_are_refused() {
     refused(mri(6, vec![[f32::NAN, 0.0]; 12]), "not finite");
     refused(mri(6, vec![[0.0; 2]; 6]), "zero everywhere");
     refused(Mri::new([20_000, 1], vec![1.0; 20_000], None).map(drop), "16384");
-    let geometry = |edit: fn(&mut Geometry)| {
-        let mut g = Geometry::equispaced(8, 3, 5);
-        edit(&mut g);
-        Radon::new(g).map(drop)
-    };
-    refused(geometry(|g| g.angles.clear()), "0 angles");
-    refused(geometry(|g| g.pixel = 0.0), "pixel");
-    refused(geometry(|g| g.detector_spacing = f64::NAN), "detector_spacing");
-    refused(geometry(|g| g.detector_spacing = 1e9), "one unit");
-    refused(geometry(|g| g.angles[1] = f64::NAN), "angle");
-    refused(geometry(|g| g.rows = 1 << 20), "rows");
     let radon = Radon::new(Geometry::equispaced(8, 3, 5)).unwrap();
     refused(apply(gpu(), &radon, &[0.0; 7], false).map(drop), "64 values");
 }

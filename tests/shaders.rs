@@ -15,7 +15,7 @@ use knotwork::layered::{CombinationParams, GramParams, PlaneSumParams};
 use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
 use knotwork::operator::{
-    AngleEntry, ChirpParams, CorrelateParams, FftParams, FilterParams, FrameParams, MaskParams, MriParams, RadonParams,
+    Beam, ChirpParams, CorrelateParams, FftParams, FilterParams, FrameParams, MaskParams, MriParams, RadonParams, View,
 };
 use knotwork::solver::{
     AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, PnpParams, PnpState, ProxParams, SplitParams,
@@ -79,6 +79,8 @@ const VARIANTS: &[(&str, &[(&str, u32)])] = &[
         "network_spline_sums",
         &[("ROWS", 8), ("SEGMENTS", 255), ("SHARED", 2040)],
     ),
+    ("radon", &[("FAN", 1)]),
+    ("radon_adjoint", &[("FAN", 1)]),
     ("spline_gradient", &[("WALKERS", 64), ("CHANNELS", 3000)]),
     ("spline_gradient_values", &[("LANES", 64)]),
     ("spline_histogram", &[("WALKERS", 64), ("OWN", 0)]),
@@ -313,8 +315,9 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<RadonParams>("radon"),
         mismatches::<RadonParams>("radon_adjoint"),
         mismatches::<RadonParams>("radon_interpolate"),
-        mismatches::<AngleEntry>("radon"),
-        mismatches::<AngleEntry>("radon_adjoint"),
+        mismatches::<Beam>("radon"),
+        mismatches::<Beam>("radon_adjoint"),
+        mismatches::<View>("radon_interpolate"),
         mismatches::<FilterParams>("ramp_filter"),
         mismatches::<FlowParams>("flow_forward"),
         mismatches::<FlowParams>("flow_backward"),

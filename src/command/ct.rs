@@ -1,4 +1,4 @@
-//! `reconstruct ct`: images from parallel-beam sinograms.
+//! `reconstruct ct`: images from sinograms of parallel rays or fans.
 
 use std::path::{Path, PathBuf};
 
@@ -108,7 +108,12 @@ impl CtArgs {
             ));
         }
         let operator = Radon::new(geometry.clone())?;
-        let parameters = json!({ "angles": angles, "detectors": detectors, "size": operator.domain() });
+        let parameters = json!({
+            "angles": angles,
+            "detectors": detectors,
+            "size": operator.domain(),
+            "fan": geometry.fan,
+        });
         let direct = move |gpu: &Gpu, y: &[f32]| filtered_back_projection(gpu, &geometry, y);
         Ok(Problem {
             name: "ct",

@@ -28,7 +28,7 @@ pub enum Job {
     Deblur(DeblurArgs),
     /// Make an image 2, 3 or 4 times as large
     Upscale(UpscaleArgs),
-    /// Reconstruct a slice from a parallel-beam sinogram
+    /// Reconstruct a slice from a sinogram
     Ct(CtArgs),
     /// Reconstruct a real image from Cartesian k-space of one or several coils
     Mri(MriArgs),

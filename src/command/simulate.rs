@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::ct::{geometry_beside, read_geometry};
 use super::options::{named_hash, parse_noise};
 use super::pixels::{BlurArgs, blame, check_factor};
+use super::simulate_ct::{SimulateCtArgs, simulate_ct};
 use super::simulate_mri::{SimulateMriArgs, simulate_mri};
 use super::{CommonArgs, Console};
 use crate::gpu::Gpu;
 use crate::io::atomic::{check_writable, same_file};
 use crate::io::image::{Format, Image};
-use crate::io::{noise, toml_file};
-use crate::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Phantom, Radon, apply};
+use crate::io::noise;
+use crate::operator::{Blur, Boundary, LinearOperator, Mask, Phantom, apply};
 use crate::report::RunRecord;
 use crate::{Error, Result};
 
@@ -31,7 +31,7 @@ pub struct SimulateArgs {
 pub enum Simulation {
     /// A slice through an imaginary body, a true image for ct
     Phantom(PhantomArgs),
-    /// A parallel-beam sinogram, its geometry beside it (.geometry.toml)
+    /// A sinogram of parallel rays or of a fan, its geometry beside it (.geometry.toml)
     Ct(SimulateCtArgs),
     /// Cartesian k-space, the mask beside it (.mask.npy), for several coils their maps, too (.maps.npy)
     Mri(SimulateMriArgs),
@@ -89,23 +89,6 @@ fn parse_spread(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-/// Arguments of `reconstruct simulate ct`.
-#[derive(Args, Clone, Debug)]
-pub struct SimulateCtArgs {
-    /// Angles, equally spaced over the half circle
-    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "geometry")]
-    pub angles: usize,
-    /// Detectors, which cover the diagonal of the image
-    #[arg(long, value_name = "N", default_value_t = 400, conflicts_with = "geometry")]
-    pub detectors: usize,
-    /// A geometry of your own (TOML), instead
-    #[arg(long, value_name = "FILE")]
-    pub geometry: Option<PathBuf>,
-    /// Common options
-    #[command(flatten)]
-    pub common: SimulateCommon,
-}
-
 /// Arguments of `reconstruct simulate inpaint`.
 #[derive(Args, Clone, Debug)]
 pub struct SimulateInpaintArgs {
@@ -146,7 +129,7 @@ pub struct SimulateUpscaleArgs {
 pub fn simulate(args: &SimulateArgs) -> Result<()> {
     match &args.what {
         Simulation::Phantom(args) => phantom(args),
-        Simulation::Ct(args) => ct(args),
+        Simulation::Ct(args) => simulate_ct(args),
         Simulation::Mri(args) => simulate_mri(args),
         Simulation::Inpaint(args) => inpaint(args),
         Simulation::Deblur(args) => {
@@ -172,58 +155,6 @@ pub fn simulate(args: &SimulateArgs) -> Result<()> {
             measure("simulate upscale", &args.common, &image, &operator, &[], None, about)
         }
     }
-}
-
-fn ct(args: &SimulateCtArgs) -> Result<()> {
-    let image = Image::read(&args.common.input)?;
-    if image.channels != 1 {
-        return Err(Error::input(
-            &args.common.input,
-            "has several channels; a slice has one",
-        ));
-    }
-    let geometry = match &args.geometry {
-        Some(path) => {
-            let geometry = read_geometry(path)?;
-            if [geometry.rows, geometry.cols] != [image.height, image.width] {
-                return Err(Error::input(
-                    path,
-                    format!(
-                        "is for images of {} x {} pixels, {} has {} x {}",
-                        geometry.rows,
-                        geometry.cols,
-                        args.common.input.display(),
-                        image.height,
-                        image.width
-                    ),
-                ));
-            }
-            geometry
-        }
-        None => Geometry {
-            rows: image.height,
-            cols: image.width,
-            ..Geometry::equispaced(image.height.max(image.width), args.angles, args.detectors)
-        },
-    };
-    let operator = Radon::new(geometry.clone())?;
-    let beside = geometry_beside(&args.common.output);
-    let write = || toml_file::write(&beside, &geometry);
-    let about = json!({ "angles": geometry.angles.len(), "detectors": geometry.detectors });
-    let read: Vec<&Path> = args.geometry.as_deref().into_iter().collect();
-    let beside = Beside {
-        path: &beside,
-        write: &write,
-    };
-    measure(
-        "simulate ct",
-        &args.common,
-        &image,
-        &operator,
-        &read,
-        Some(beside),
-        about,
-    )
 }
 
 fn inpaint(args: &SimulateInpaintArgs) -> Result<()> {
@@ -261,13 +192,15 @@ fn inpaint(args: &SimulateInpaintArgs) -> Result<()> {
 }
 
 /// A file that goes with a measurement.
-struct Beside<'a> {
-    path: &'a Path,
-    write: &'a dyn Fn() -> Result<()>,
+pub(super) struct Beside<'a> {
+    /// Where it goes.
+    pub path: &'a Path,
+    /// Writes it there.
+    pub write: &'a dyn Fn() -> Result<()>,
 }
 
 /// Applies the operator to every plane of the image, adds noise (stream `c` for plane `c`) and writes measurement and record.
-fn measure(
+pub(super) fn measure(
     name: &str,
     args: &SimulateCommon,
     image: &Image,

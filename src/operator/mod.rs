@@ -8,6 +8,7 @@ mod blur;
 mod fbp;
 mod fft;
 mod frame;
+mod geometry;
 mod mask;
 mod mri;
 mod norm;
@@ -16,13 +17,15 @@ mod radon;
 mod sampling;
 
 pub use blur::{Blur, Boundary, CorrelateParams};
-pub use fbp::{FilterParams, filtered_back_projection};
+pub use fbp::{FilterParams, View, filtered_back_projection};
 pub use fft::{ChirpParams, Direction, Fft, FftParams, quick_length};
 pub use frame::FrameParams;
+pub(crate) use geometry::spread;
+pub use geometry::{Fan, Geometry};
 pub use mask::{Mask, MaskParams};
 pub use mri::{Mri, MriParams, root_sum_of_squares};
 pub use phantom::{Ellipse, Phantom};
-pub use radon::{AngleEntry, Geometry, Radon, RadonParams};
+pub use radon::{Beam, Radon, RadonParams};
 pub use sampling::{Cartesian, Pattern, coil_maps};
 
 use norm::perron_bound;

@@ -163,8 +163,8 @@ impl Phantom {
     pub fn sinogram(&self, geometry: &Geometry) -> Vec<f32> {
         let unit = geometry.pixel * geometry.rows.max(geometry.cols) as f64 / 2.0;
         let at = |angle: f64, detector: usize| {
-            let s = geometry.position(detector) / unit;
-            let sum: f64 = self.ellipses.iter().map(|e| e.projection(angle, s)).sum();
+            let (angle, s) = geometry.line(angle, detector);
+            let sum: f64 = self.ellipses.iter().map(|e| e.projection(angle, s / unit)).sum();
             (unit * sum) as f32
         };
         geometry

@@ -108,29 +108,46 @@ pub fn mask(mask: &Mask) -> Dense {
     dense
 }
 
+/// A point of a ray and its direction, from the description of [`Geometry`].
+fn ray(g: &Geometry, angle: f64, s: f64) -> ([f64; 2], [f64; 2]) {
+    let (sin, cos) = angle.sin_cos();
+    match g.fan {
+        None => ([s * cos, s * sin], [-sin, cos]),
+        Some(fan) => {
+            let source = [fan.source_distance * sin, -fan.source_distance * cos];
+            let beyond = fan.detector_distance - fan.source_distance;
+            let detector = [s * cos - beyond * sin, s * sin + beyond * cos];
+            (source, [detector[0] - source[0], detector[1] - source[1]])
+        }
+    }
+}
+
 /// Joseph's method from its geometric statement: intersect the line with the centre line of every row (or column) and
 /// share the length in between among the two pixels nearest to the point.
 pub fn radon(g: &Geometry) -> Dense {
     let mut dense = Dense::zero(g.angles.len() * g.detectors, g.rows * g.cols);
     let middle = |n: usize| (n as f64 - 1.0) / 2.0;
+    // Roundings of the f32 position; a fan's is a quotient of two sums.
+    let roundings = if g.fan.is_some() { 8.0 } else { 4.0 };
     for (a, angle) in g.angles.iter().enumerate() {
-        let (sin, cos) = angle.sin_cos();
         for j in 0..g.detectors {
             let s = g.detector_offset + (j as f64 - middle(g.detectors)) * g.detector_spacing;
-            let by_rows = cos.abs() >= sin.abs();
+            let ([x0, y0], [dx, dy]) = ray(g, *angle, s);
+            let by_rows = dy.abs() >= dx.abs();
             let (steps, across) = if by_rows { (g.rows, g.cols) } else { (g.cols, g.rows) };
-            let length = g.pixel / cos.abs().max(sin.abs());
+            let length = g.pixel * dx.hypot(dy) / dx.abs().max(dy.abs());
+            let passes_at = (x0 * dy - y0 * dx).abs() / dx.hypot(dy);
             for k in 0..steps {
                 let u = if by_rows {
                     let y = (middle(g.rows) - k as f64) * g.pixel;
-                    (s - y * sin) / cos / g.pixel + middle(g.cols)
+                    (x0 + (y - y0) * dx / dy) / g.pixel + middle(g.cols)
                 } else {
                     let x = (k as f64 - middle(g.cols)) * g.pixel;
-                    middle(g.rows) - (s - x * cos) / sin / g.pixel
+                    middle(g.rows) - (y0 + (x - x0) * dy / dx) / g.pixel
                 };
                 // The f32 position: a few roundings of numbers as large as the image and the ray's offset.
-                let reach = (s / g.pixel).abs() * std::f64::consts::SQRT_2 + steps as f64 + across as f64;
-                let off = 4.0 * crate::common::EPS * reach;
+                let reach = passes_at / g.pixel * std::f64::consts::SQRT_2 + steps as f64 + across as f64;
+                let off = roundings * crate::common::EPS * reach;
                 for i in 0..across {
                     let distance = (u - i as f64).abs();
                     if distance < 1.0 + off {
