@@ -282,7 +282,7 @@ fn unusable_images_are_named() {
         ),
         ("complex.npy", &npy("<c8", "(1, 2)", &[0; 16]), "numpy.abs"),
         ("text.npy", &npy("<U4", "(1, 1)", &[0; 16]), "U4"),
-        ("four.npy", &npy("<f4", "(1, 1, 2, 2)", &[0; 16]), "reshape"),
+        ("five.npy", &npy("<f4", "(1, 1, 1, 2, 2)", &[0; 16]), "reshape"),
         ("one.npy", &npy("<f4", "(4,)", &[0; 16]), "reshape"),
         ("none.npy", &npy("<f4", "(0, 4)", &[]), "none.npy"),
         ("short.npy", &npy("<f4", "(4, 4)", &[0; 60]), "short.npy"),

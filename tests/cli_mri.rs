@@ -142,6 +142,32 @@ fn methods_improve_on_zero_filling() {
     }
 }
 
+#[test]
+fn an_item_of_a_batch_is_done_anew_when_a_file_beside_it_changes() {
+    let place = place();
+    place
+        .run("simulate mri clean.npy -o y.npy --acceleration 3 --noise 0.01 --coils 2 -q")
+        .success("simulate");
+    std::fs::write(place.path("items.jsonl"), r#"{"id": "a", "input": "y.npy"}"#).unwrap();
+    let status = || {
+        let line = "batch --manifest items.jsonl --out-template {id}.npy --json -q -- mri --max-iter 2";
+        let said = place.run(line).success(line).stdout;
+        let first: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+        first["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([status(), status()], ["done", "skipped"]);
+    let pixels = SIZE[0] * SIZE[1];
+    write(&place, "y.mask.npy", &SIZE, Values::F32(vec![1.0; pixels]));
+    assert_eq!([status(), status()], ["done", "skipped"]);
+    let maps = coil_maps(2, SIZE)
+        .unwrap()
+        .iter()
+        .map(|v| v.map(|part| 0.5 * part))
+        .collect();
+    write(&place, "y.maps.npy", &[2, SIZE[0], SIZE[1]], Values::C64(maps));
+    assert_eq!([status(), status()], ["done", "skipped"]);
+}
+
 /// `sqrt(sum_c |F' M y_c|^2)` with the unitary transform centred on both sides, by its definition.
 fn sum_of_squares(kspace: &[[f32; 2]], mask: &[f32], [rows, cols]: [usize; 2]) -> Vec<f64> {
     let phase = |a: usize, b: usize, n: usize| {

@@ -205,6 +205,18 @@ impl Inverse for MriArgs {
         &self.common
     }
 
+    fn unnamed_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let input = &self.common.input;
+        let beside = [
+            ("mask", &self.mask, mask_beside(input)),
+            ("maps", &self.maps, maps_beside(input)),
+        ];
+        let read = beside
+            .into_iter()
+            .filter(|(_, given, path)| given.is_none() && path.exists());
+        read.map(|(what, _, path)| (what, path)).collect()
+    }
+
     fn problem(&self) -> Result<Problem> {
         self.problem_of(Coils::read(&self.common.input)?)
     }
