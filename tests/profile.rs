@@ -74,23 +74,25 @@ fn every_launch_of_a_denoising_is_listed() {
         let gpu = open(true);
         denoise(&gpu, &model, iterations);
         let found = gpu.profile().unwrap().expect("this adapter has no timestamps");
-        // A gradient per iteration, and at the end the energy: W, its potential, and the distance to the input.
+        // A gradient per iteration and for the bound of the distance to the minimiser, and the energy: W, its potential, and the
+        // distance to the input.
         let n = iterations as u64;
         let mut expected = BTreeMap::from([
-            ("tile_load".to_owned(), n + 1),
-            ("spline_activation".to_owned(), n),
+            ("tile_load".to_owned(), n + 2),
+            ("spline_activation".to_owned(), n + 1),
             ("spline_energy".to_owned(), 1),
             ("agd_step".to_owned(), n),
             ("agd_control".to_owned(), n),
             ("agd_extrapolate".to_owned(), n),
+            ("agd_residual".to_owned(), 1),
             ("inner_product".to_owned(), 1),
-            ("sum_partials".to_owned(), 2),
+            ("sum_partials".to_owned(), 3),
         ]);
         for layer in model.bank.layers() {
             let (forward, launches) = layer_launches(&gpu, layer.inputs, layer.outputs, layer.size);
-            *expected.entry(forward).or_default() += (n + 1) * launches;
+            *expected.entry(forward).or_default() += (n + 2) * launches;
             let (adjoint, launches) = layer_launches(&gpu, layer.outputs, layer.inputs, layer.size);
-            *expected.entry(adjoint).or_default() += n * launches;
+            *expected.entry(adjoint).or_default() += (n + 1) * launches;
         }
         let counts: BTreeMap<String, u64> = found
             .kernels
@@ -145,11 +147,11 @@ fn work_is_what_the_definitions_ask_for() {
     assert_eq!(of("agd_step"), per_pixel(4 * (2 + 3 + 1), 6), "x is read and written");
     assert_eq!(of("agd_extrapolate"), per_pixel(12, 1));
     assert_eq!(of("inner_product").bytes, images * pixels * 8);
-    assert_eq!(of("spline_activation").bytes, n * images * channels * pixels * 8);
+    assert_eq!(of("spline_activation").bytes, (n + 1) * images * channels * pixels * 8);
     assert_eq!(of("spline_energy").bytes, images * channels * pixels * 4);
-    assert_eq!(of("tile_load").bytes, (n + 1) * images * pixels * 8);
-    // One tile: everything is computed for the image alone. W once per iteration and for the energy, W' per iteration.
-    let multiply_adds = images * channels * taps * pixels * (2 * n + 1);
+    assert_eq!(of("tile_load").bytes, (n + 2) * images * pixels * 8);
+    // One tile: everything is computed for the image alone. W once per iteration, for the energy and for the bound, W' for all but the energy.
+    let multiply_adds = images * channels * taps * pixels * (2 * n + 3);
     assert_eq!(of("conv").multiply_adds, multiply_adds);
 }
 
