@@ -2,6 +2,7 @@
 //! spaces (the first of these that the first line contains), an optional header line, `#` before comments, blank lines
 //! anywhere, CRLF, a byte order mark. Nothing is guessed about numbers: what is not one is named with its line and column.
 
+use std::iter::Enumerate;
 use std::path::Path;
 
 use super::input::{self, Reasoned};
@@ -78,9 +79,11 @@ impl Row<'_> {
     }
 }
 
+type Lines<'t> = std::slice::Split<'t, u8, fn(&u8) -> bool>;
+
 /// The rows of a text in their order, all with as many fields as the first.
 pub(super) struct Rows<'t> {
-    lines: std::iter::Enumerate<std::slice::Split<'t, u8, fn(&u8) -> bool>>,
+    lines: Enumerate<Lines<'t>>,
     at_most: usize,
     layout: Option<(Separator, usize)>,
 }
