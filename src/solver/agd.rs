@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
 use super::error_bound::ErrorBound;
-use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, Splitting, Stopping};
+use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, SplitSettings, Splitting};
 use crate::filters::LayerShape;
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
 use crate::gpu::{Buffer, Gpu, Readback, Recorder};
@@ -244,11 +244,11 @@ impl<'g> Denoiser<'g> {
         let kernels = AgdKernels::new(gpu, &params, slots, &buffers.iterates(&gradient))?;
         let splitting = if splits {
             let on = buffers.iterates(&gradient);
-            let stopping = Stopping {
+            let split = SplitSettings {
                 tolerance: settings.noise_tolerance.unwrap_or(settings.tolerance),
                 lambda: settings.lambda,
             };
-            Some(prepare_splitting(gpu, model, stopping, [height, width], slots, &on)?)
+            Some(prepare_splitting(gpu, model, split, [height, width], slots, &on)?)
         } else {
             None
         };
@@ -422,7 +422,7 @@ impl<'g> Denoiser<'g> {
 fn prepare_splitting(
     gpu: &Gpu,
     model: &Ridge,
-    stopping: Stopping,
+    settings: SplitSettings,
     size: [usize; 2],
     slots: usize,
     on: &Iterates<'_>,
@@ -436,7 +436,7 @@ fn prepare_splitting(
         },
         weights: &gpu.upload("effective filters", &effective)?,
     };
-    let splitting = Splitting::new(gpu, &filters, stopping, size, slots, on)?;
+    let splitting = Splitting::new(gpu, &filters, settings, size, slots, on)?;
     let mut recorder = gpu.record();
     splitting.record_refresh(&mut recorder);
     recorder.submit();

@@ -23,5 +23,5 @@ pub use pnp::{
 pub use power::{NormaliseParams, gram_norm};
 pub use search::{Point, Search};
 pub use splitting::SplitParams;
-pub(crate) use splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, Splitting, Stopping};
+pub(crate) use splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, SplitSettings, Splitting};
 pub use tv::{TvParams, total_variation};

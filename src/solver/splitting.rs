@@ -64,10 +64,10 @@ pub(crate) struct Filters<'b> {
     pub weights: &'b Buffer,
 }
 
-/// When iterations stop.
+/// What is minimised, and how far.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stopping {
-    /// At this change, relative to what the states' `scale` says.
+pub(crate) struct SplitSettings {
+    /// Iterations stop at this change, relative to what the states' `scale` says.
     pub tolerance: f64,
     /// Weight of the regularizer.
     pub lambda: f64,
@@ -97,7 +97,7 @@ impl Splitting {
     pub fn new(
         gpu: &Gpu,
         filters: &Filters<'_>,
-        stopping: Stopping,
+        settings: SplitSettings,
         size: [usize; 2],
         slots: usize,
         on: &Iterates<'_>,
@@ -112,7 +112,7 @@ impl Splitting {
             plane_cols: planes[1] as u32,
             top,
             left,
-            penalty: (PENALTY * stopping.lambda) as f32,
+            penalty: (PENALTY * settings.lambda) as f32,
             side: shape.size as u32,
         }])?;
         let fft = Fft::new(slots, planes)?;
@@ -132,7 +132,7 @@ impl Splitting {
         let [row_waves, col_waves] = planes.map(|count| gpu.upload("waves", &waves(count)));
         let control_params = gpu.params(&[AgdParams {
             groups,
-            tolerance: stopping.tolerance as f32,
+            tolerance: settings.tolerance as f32,
             ..Default::default()
         }])?;
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::filters::ConvStage;
 use crate::gpu::{Buffer, Gpu, Recorder};
 use crate::model::passes::Forward;
-use crate::solver::{Filters, Iterates, LARGEST_SIDE, PENALTY, Splitting, Stopping};
+use crate::solver::{Filters, Iterates, LARGEST_SIDE, PENALTY, SplitSettings, Splitting};
 use crate::spline::device::{Activations, Pointwise, ProximalTable};
 
 /// `out[s] <- grad R(x[s]) = W'[phi(alpha W x) / alpha]` for every patch; made by [`TrainableRidge::gradient`].
@@ -106,13 +106,13 @@ impl TrainableRidge {
             shape: layer.shape(),
             weights: self.effective(),
         };
-        let stopping = Stopping { tolerance, lambda: 1.0 };
+        let settings = SplitSettings { tolerance, lambda: 1.0 };
         let batch = self.batch();
         Ok(Some(SplitPass {
             forward: make.forward(on.z, frames, responses)?,
             prox: make.pointwise(&splines, "split_prox", &memory)?,
             adjoint: make.adjoint(responses, frames, Some(on.gradient))?,
-            splitting: Splitting::new(gpu, &filters, stopping, [batch.height, batch.width], batch.patches, on)?,
+            splitting: Splitting::new(gpu, &filters, settings, [batch.height, batch.width], batch.patches, on)?,
             table,
         }))
     }
