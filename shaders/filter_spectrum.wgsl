@@ -1,9 +1,10 @@
-// The symbol of W'W on a grid of frequencies, and its largest value in every row of the grid:
-//   S(r, q) = B_0 + 2 Re sum_{lx > 0} B_lx z^lx,  z = e^(2 pi i q / grid),  B_lx = sum_ly c[ly, lx] e^(2 pi i r ly / grid).
+// The symbol S of W'W (lib/symbol.wgsl) on a grid of frequencies, z = e^(2 pi i q / grid) and w = e^(2 pi i r / grid), and its largest
+// value in every row r of the grid.
 // One workgroup of 64 per row r <= grid / 2 (S is even): size invocations make the B, then all of them run Horner's scheme over
 // their columns. waves: (cos, sin) of 2 pi n / grid, from f64; the sine of a GPU is good to 2^-11 only.
 // c: (ly + size - 1, lx), maxima: (row) of (largest S, its column as bits); of equal values the first column counts.
 #import filter_norm
+#import symbol
 
 @group(0) @binding(0) var<uniform> params: FilterNormParams;
 @group(0) @binding(1) var<storage, read> correlation: array<f32>;
@@ -20,23 +21,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (local < size) {
         var b = vec2<f32>(correlation[(size - 1u) * size + local], 0.0);
         for (var n = 1u; n < size; n++) {
-            let wave = waves[(group.x * n) & last];
-            let above = correlation[(size - 1u - n) * size + local];
-            let below = correlation[(size - 1u + n) * size + local];
-            b += vec2<f32>(below + above, below - above) * wave;
+            b += symbol_pair(n, local, size, waves[(group.x * n) & last]);
         }
         sh_b[local] = b;
     }
     workgroupBarrier();
     var best = vec2<f32>(-1.0, 0.0);
     for (var col = local; col < params.grid; col += 64u) {
-        let z = waves[col];
-        var sum = vec2<f32>(0.0);
-        for (var n = size - 1u; n > 0u; n--) {
-            let b = sh_b[n] + sum;
-            sum = vec2<f32>(b.x * z.x - b.y * z.y, b.x * z.y + b.y * z.x);
-        }
-        let value = sh_b[0].x + 2.0 * sum.x;
+        let value = symbol_at(waves[col], size);
         if (value > best.x) {
             best = vec2<f32>(value, bitcast<f32>(col));
         }

@@ -1,9 +1,9 @@
 // Splitting, once per set of filters: inverse(r, q) = 1 / (1 + rho S(r, q)) at the frequencies of its planes, where S is the
-// power spectrum of the filters, the transform of their summed autocorrelation c (filter_correlation.wgsl):
-//   S = B_0 + 2 Re sum_{lx > 0} B_lx z^lx,  z = e^(2 pi i q / plane_cols),  B_lx = sum_ly c[ly, lx] e^(2 pi i r ly / plane_rows).
+// power spectrum of the filters (lib/symbol.wgsl) at z = e^(2 pi i q / plane_cols), w = e^(2 pi i r / plane_rows).
 // One workgroup of 64 per row r: side invocations make the B, then all of them run Horner's scheme over their columns.
 // row_waves, col_waves: (cos, sin) of 2 pi n / plane_rows and / plane_cols, from f64; c: (ly + side - 1, lx).
 #import split
+#import symbol
 
 const SIDE: u32 = 64u; // filters are no larger
 
@@ -21,23 +21,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (local < side) {
         var b = vec2<f32>(correlation[(side - 1u) * side + local], 0.0);
         for (var n = 1u; n < side; n++) {
-            let wave = row_waves[(group.x * n) % params.plane_rows];
-            let above = correlation[(side - 1u - n) * side + local];
-            let below = correlation[(side - 1u + n) * side + local];
-            b += vec2<f32>(below + above, below - above) * wave;
+            b += symbol_pair(n, local, side, row_waves[(group.x * n) % params.plane_rows]);
         }
         sh_b[local] = b;
     }
     workgroupBarrier();
     for (var col = local; col < params.plane_cols; col += 64u) {
-        let z = col_waves[col];
-        var sum = vec2<f32>(0.0);
-        for (var n = side - 1u; n > 0u; n--) {
-            let b = sh_b[n] + sum;
-            sum = vec2<f32>(b.x * z.x - b.y * z.y, b.x * z.y + b.y * z.x);
-        }
         // Rounding must not make S negative.
-        let power = max(sh_b[0].x + 2.0 * sum.x, 0.0);
+        let power = max(symbol_at(col_waves[col], side), 0.0);
         inverse[group.x * params.plane_cols + col] = 1.0 / (1.0 + params.penalty * power);
     }
 }

@@ -247,22 +247,14 @@ impl MriArgs {
         let direct = move |gpu: &Gpu, y: &[f32]| apply(gpu, &adjoint, y, true);
         let (size, mask, sees_image) = (kspace.size, mri.mask().to_vec(), files.len() == 1);
         let estimate = move |y: &[f32]| estimate_noise(y.as_chunks().0, size, &mask, sees_image);
-        let measured = kspace.values.into_flattened();
-        Ok(Problem {
-            name: "mri",
-            noise: Some(estimate(&measured)),
-            estimate: Some(Box::new(estimate)),
-            operator: Box::new(mri),
-            measured: vec![measured],
-            direct: Box::new(direct),
-            direct_method: Some(Method::ZeroFilled),
-            gain: MISSING,
-            limits: (0.0, f32::MAX),
-            format: Format::NpyF32,
-            model: DENOISING,
+        Ok(problem(
+            kspace,
+            mri,
+            (Method::ZeroFilled, direct),
+            estimate,
             files,
             parameters,
-        })
+        ))
     }
 }
 
@@ -297,22 +289,35 @@ impl MriArgs {
             let measured: Vec<f32> = y.iter().zip(parts).map(|(y, m)| y * m).collect();
             root_sum_of_squares(gpu, coils, size, &measured)
         };
-        let measured = kspace.values.into_flattened();
-        Ok(Problem {
-            name: "mri",
-            noise: Some(estimate(&measured)),
-            estimate: Some(Box::new(estimate)),
-            operator: Box::new(operator),
-            measured: vec![measured],
-            direct: Box::new(direct),
-            direct_method: Some(Method::RootSumOfSquares),
-            gain: MISSING,
-            limits: (0.0, f32::MAX),
-            format: Format::NpyF32,
-            model: DENOISING,
-            files,
-            parameters,
-        })
+        let method = (Method::RootSumOfSquares, direct);
+        Ok(problem(kspace, operator, method, estimate, files, parameters))
+    }
+}
+
+/// What both ways have in common; `method` is the direct one with its computation.
+fn problem(
+    kspace: Coils,
+    operator: Mri,
+    method: (Method, impl Fn(&Gpu, &[f32]) -> Result<Vec<f32>> + 'static),
+    estimate: impl Fn(&[f32]) -> f64 + 'static,
+    files: Vec<(&'static str, PathBuf)>,
+    parameters: serde_json::Value,
+) -> Problem {
+    let measured = kspace.values.into_flattened();
+    Problem {
+        name: "mri",
+        noise: Some(estimate(&measured)),
+        estimate: Some(Box::new(estimate)),
+        operator: Box::new(operator),
+        measured: vec![measured],
+        direct: Box::new(method.1),
+        direct_method: Some(method.0),
+        gain: MISSING,
+        limits: (0.0, f32::MAX),
+        format: Format::NpyF32,
+        model: DENOISING,
+        files,
+        parameters,
     }
 }
 

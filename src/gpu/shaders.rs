@@ -144,6 +144,7 @@ pub const LIBRARY: &[Source] = sources![
     "lib/reduce",
     "lib/spline",
     "lib/split",
+    "lib/symbol",
     "lib/tile",
     "lib/training",
     "lib/tv",

@@ -7,8 +7,7 @@ use super::tiles::Tiling;
 use crate::filters::{ConvStage, ConvStyle, PackedBank};
 use crate::gpu::reduce::Totals;
 use crate::gpu::{Bound, Buffer, Gpu, Recorder, Work};
-use crate::spline::SplineBank;
-use crate::spline::device::{Activations, Pointwise, PointwiseParams};
+use crate::spline::device::{ConstantBank, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
 
 pub use super::passes::LoadParams;
@@ -107,7 +106,6 @@ impl RidgeOnDevice {
         extra: Extra<'_>,
     ) -> Result<Self> {
         let alphas = model.alphas(options.sigma)?;
-        let bank = SplineBank::new(&model.activations);
         let channels = model.bank.channels();
         if images.slots * channels > 65535 {
             return Err(Error::OutOfMemory(format!(
@@ -126,15 +124,8 @@ impl RidgeOnDevice {
             slots: images.slots,
             active: images.active,
         };
-        let records = bank.channel_records(&alphas);
-        let (knots, records) = (gpu.upload("knots", &bank.entries)?, gpu.upload("channels", &records)?);
-        let splines = Activations {
-            table: &knots,
-            records: &records,
-            channels,
-            slots: None,
-            longest: bank.longest(),
-        };
+        let bank = ConstantBank::new(gpu, &model.activations, &alphas)?;
+        let splines = bank.activations();
         let frames = make.frames()?;
         let responses = make.frame("responses", channels)?;
         let forward = make.forward(images.source, &frames, &responses)?;

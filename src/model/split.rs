@@ -5,8 +5,8 @@ use super::ridge::Ridge;
 use super::tiles::Tiling;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Recorder};
-use crate::spline::device::{Activations, Pointwise};
-use crate::spline::{Spline, SplineBank, prox_of_potential_derivative};
+use crate::spline::device::{ConstantBank, Pointwise};
+use crate::spline::{Spline, prox_of_potential_derivative};
 
 /// What the step needs.
 #[derive(Clone, Copy, Debug)]
@@ -51,18 +51,8 @@ impl Split {
             .iter()
             .map(|phi| prox_of_potential_derivative(phi, step.ratio))
             .collect::<Result<_>>()?;
-        let bank = SplineBank::new(&proximal);
-        let (knots, records) = (
-            make.gpu.upload("proximal knots", &bank.entries)?,
-            make.gpu.upload("proximal channels", &bank.channel_records(alphas))?,
-        );
-        let splines = Activations {
-            table: &knots,
-            records: &records,
-            channels,
-            slots: None,
-            longest: bank.longest(),
-        };
+        let bank = ConstantBank::new(make.gpu, &proximal, alphas)?;
+        let splines = bank.activations();
         let prox = (0..tiles)
             .map(|tile| {
                 let dual = make.frame("dual", channels)?;

@@ -313,7 +313,6 @@ impl<'g> Denoiser<'g> {
         self.gpu.write(&self.buffers.states, &vec![fresh; count])?;
         let mut states = vec![fresh; count];
         let (mut done, mut batch, mut waited) = (0, 1, 0);
-        let mut handed_over = false;
         while done < self.settings.max_iterations {
             let active: Vec<u32> = (0..count as u32)
                 .filter(|&i| states[i as usize].status == RUNNING)
@@ -324,13 +323,15 @@ impl<'g> Denoiser<'g> {
             self.gpu.write(&self.buffers.active, &active)?;
             let start = Instant::now();
             let splitting = self.splitting.as_ref().filter(|_| done < MOST_ITERATIONS);
-            if splitting.is_none() && self.splitting.is_some() && !handed_over {
+            if self.splitting.is_some() && done == MOST_ITERATIONS {
                 // The momentum starts anew, it belongs to other steps; so does the measure of changes.
                 for state in &mut states {
-                    (state.t, state.scale) = (1.0, 0.0);
+                    *state = AgdState {
+                        scale: 0.0,
+                        ..state.restarted()
+                    };
                 }
                 self.gpu.write(&self.buffers.states, &states)?;
-                handed_over = true;
             }
             let left = self.settings.max_iterations - done;
             let trips = batch.min(splitting.map_or(left, |_| left.min(MOST_ITERATIONS - done)));

@@ -53,6 +53,11 @@ pub(crate) const RUNNING: u32 = 0;
 pub(crate) const NOT_FINITE: u32 = 2;
 
 impl AgdState {
+    /// The same with its momentum set back.
+    pub fn restarted(self) -> Self {
+        Self { t: 1.0, ..self }
+    }
+
     /// The state before the first iteration.
     pub fn start() -> Self {
         Self {

@@ -36,16 +36,6 @@ impl SplineBank {
         bank
     }
 
-    /// `{first, count, alpha, 1 / alpha}` of every channel, with one spline per channel or one for all
-    /// (`Channel` in `shaders/lib/spline.wgsl`).
-    pub fn channel_records(&self, alphas: &[f64]) -> Vec<[u32; 4]> {
-        let record = |(c, &alpha): (usize, &f64)| {
-            let (first, count) = self.ranges[c.min(self.ranges.len() - 1)];
-            [first, count, (alpha as f32).to_bits(), ((1.0 / alpha) as f32).to_bits()]
-        };
-        alphas.iter().enumerate().map(record).collect()
-    }
-
     /// Knots of the longest spline.
     pub fn longest(&self) -> usize {
         self.ranges.iter().map(|r| r.1).max().unwrap_or(2) as usize

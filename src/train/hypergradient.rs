@@ -352,7 +352,7 @@ impl Hypergradient {
             }
             if split.is_some() && done >= MOST_ITERATIONS {
                 // The momentum starts anew: it belongs to other steps.
-                let restarted: Vec<AgdState> = states.iter().map(|s| AgdState { t: 1.0, ..*s }).collect();
+                let restarted: Vec<AgdState> = states.iter().map(|s| s.restarted()).collect();
                 gpu.write(&self.states, &restarted)?;
             }
         }

@@ -14,6 +14,7 @@ pub mod tv2;
 pub(crate) use clip::inwards;
 pub use clip::{ClipParams, SlopeClip};
 pub use gradient::{AlphaParams, BankGradient, BankHistogram, EntryParams, GradientParams};
+pub(crate) use pointwise::ConstantBank;
 pub use pointwise::{Activations, Pointwise, PointwiseParams};
 pub use trainable::{ProximalTable, SplitTableParams, TrainableBank};
 pub use tv2::{NodalProx, Tv2Problem, Tv2Solver};

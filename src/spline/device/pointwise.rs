@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::TrainableBank;
 use crate::filters::Region;
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Kernel, Recorder, Work};
+use crate::spline::{Spline, SplineBank};
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
@@ -93,6 +94,47 @@ pub struct Activations<'b> {
     pub slots: Option<usize>,
     /// Knots of the longest spline.
     pub longest: usize,
+}
+
+/// Splines on the device that never change, with a scaling per channel.
+#[derive(Debug)]
+pub(crate) struct ConstantBank {
+    table: Buffer,
+    records: Buffer,
+    channels: usize,
+    longest: usize,
+}
+
+impl ConstantBank {
+    /// Uploads `splines`, one per channel or one for all, with `alphas`, one per channel.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn new(gpu: &Gpu, splines: &[Spline], alphas: &[f64]) -> Result<Self> {
+        let bank = SplineBank::new(splines);
+        let record = |(c, &alpha): (usize, &f64)| {
+            let (first, count) = bank.ranges[c.min(bank.ranges.len() - 1)];
+            [first, count, (alpha as f32).to_bits(), ((1.0 / alpha) as f32).to_bits()]
+        };
+        let records: Vec<[u32; 4]> = alphas.iter().enumerate().map(record).collect();
+        Ok(Self {
+            table: gpu.upload("knots", &bank.entries)?,
+            records: gpu.upload("channels", &records)?,
+            channels: alphas.len(),
+            longest: bank.longest(),
+        })
+    }
+
+    /// What kernels read.
+    pub fn activations(&self) -> Activations<'_> {
+        Activations {
+            table: &self.table,
+            records: &self.records,
+            channels: self.channels,
+            slots: None,
+            longest: self.longest,
+        }
+    }
 }
 
 impl Activations<'_> {
