@@ -27,7 +27,7 @@ lint: ## formatting, clippy and documentation, warnings as errors
 
 shader-tests: ## all tests, then the device tests again with runtime checks inside the shaders
 	$(CARGO) test --release --locked
-	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test spline_bank --test spline_gradient --test spline_clip --test tv2_prox --test fit --test ridge --test denoise --test network_gradient --test filter_norm --test hypergradient --test optimiser --test training --test fft --test mri --test pnp --test pnp_kernels --test flow_kernels --test layered --test radon --test splitting --test error_bound
+	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test spline_bank --test spline_gradient --test spline_clip --test tv2_prox --test fit --test ridge --test denoise --test network_gradient --test filter_norm --test hypergradient --test optimiser --test training --test fft --test mri --test pnp --test pnp_kernels --test flow_kernels --test layered --test radon --test splitting --test error_bound --test cli_kernels
 
 bench: setup ## time the kernels
 	$(CARGO) bench --locked

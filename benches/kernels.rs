@@ -5,9 +5,11 @@
     reason = "a benchmark; criterion's macro makes an undocumented function"
 )]
 
+use std::sync::Arc;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use knotwork::filters::{ConvLayer, ConvPlan, ConvStage, Region};
-use knotwork::gpu::{Gpu, GpuOptions, Recorder};
+use knotwork::gpu::{Gpu, GpuOptions, Recorder, TexelPlanes};
 use knotwork::io::noise;
 use knotwork::model::dct::{DctSettings, dct};
 use knotwork::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
@@ -62,11 +64,12 @@ fn parts_of_the_gradient(criterion: &mut Criterion) {
 /// The block sizes that `ConvPlan` chooses between, for the dearest layer of the published models.
 fn convolution_blocks(criterion: &mut Criterion) {
     let gpu = Gpu::open(GpuOptions::default()).unwrap();
-    let (inputs, outputs, size, side, halo) = (60, 8, 5, 256, 16);
+    let (inputs, outputs, size, side, halo) = (60, 8, 5, 256_usize, 2_usize);
     let weights = noise::gaussian(2, 0, inputs * outputs * size * size);
     let layer = ConvLayer::new(inputs, outputs, size, weights).unwrap();
-    let row_stride = side + 2 * halo;
-    let plane_stride = row_stride * row_stride;
+    let plane_rows = side + 2 * halo;
+    let row_stride = plane_rows.next_multiple_of(TexelPlanes::ROW);
+    let plane_stride = row_stride * plane_rows;
     let region = |planes: usize| Region {
         rows: side as u32,
         cols: side as u32,
@@ -80,17 +83,49 @@ fn convolution_blocks(criterion: &mut Criterion) {
     };
     let src = gpu.buffer("source", inputs * plane_stride + 64 * row_stride).unwrap();
     let dst = gpu.buffer("destination", outputs * plane_stride).unwrap();
+    let planes = TexelPlanes {
+        row_stride,
+        plane_rows,
+        planes: inputs,
+    };
+    let texture = Arc::new(gpu.texture("texels", planes).unwrap());
     let mut group = criterion.benchmark_group(format!("conv {inputs}->{outputs}, {size}x{size}"));
     group.sample_size(10);
     group.throughput(Throughput::Elements(
         (inputs * outputs * size * size * side * side) as u64,
     ));
-    for block in [[8, 4], [8, 2], [8, 1], [4, 4], [4, 2], [2, 4], [1, 4], [1, 1]] {
+    let blocks = [
+        [8, 8],
+        [8, 4],
+        [8, 2],
+        [8, 1],
+        [4, 8],
+        [4, 4],
+        [4, 2],
+        [2, 4],
+        [1, 4],
+        [1, 1],
+    ];
+    for (block, texels) in blocks.iter().flat_map(|b| [(*b, None), (*b, Some(&texture))]) {
         let plan = ConvPlan::with_block(inputs, outputs, size, block);
-        let stage = ConvStage::new(&gpu, &plan, &layer, &src, &dst, &[(region(inputs), region(outputs))]).unwrap();
+        let stage = ConvStage::new(
+            &gpu,
+            &plan,
+            &layer,
+            &src,
+            &dst,
+            &[(region(inputs), region(outputs))],
+            texels,
+        )
+        .unwrap();
         gpu.warm_up(stage.bound()).unwrap();
         group.bench_function(
-            format!("{} planes x {} rows x 4 columns", block[0], block[1]),
+            format!(
+                "{} planes x {} rows x 4 columns from {}",
+                block[0],
+                block[1],
+                if texels.is_some() { "texels" } else { "storage" }
+            ),
             |bench| {
                 bench.iter(|| {
                     let mut recorder = gpu.record();

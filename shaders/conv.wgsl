@@ -5,16 +5,24 @@
 //
 // One invocation computes CO planes x ROWS rows x 4 columns, a vec4 per row. For every source plane it loads the pixels under its outputs
 // once, into `window`, and uses each for every filter tap and plane that it meets; larger blocks mean fewer loads, smaller
-// ones fewer registers. global id = (column block, row block, image).
-// src: (image, plane, row, column) frame with slack behind the last row; weights: (source plane, ky, kx, c) in vec4s, each
-// source plane padded to whole vec4s so that within a plane every index is a literal.
+// ones fewer registers. All taps of one row of one plane come before the next, so that its sums stay in registers.
+// global id = (column block, row block, image).
+// The source is either `src`, (image, plane, row, column) frame with slack behind the last row, or `texels`, the same planes with
+// four columns a texel (src/gpu/texture.rs): one of ELEMENT_ROWS and TEXEL_ROWS is WINDOW_ROWS, the other 0.
+// weights: for every source plane (c, tap) but for the last taps, then the last taps (c), in vec4s, padded to whole ones, so
+// that within a plane every index is a literal. Tap t = ky * K + kx; K * K is odd.
 #import tile
 
 const K: u32 = 5u;
-const PLANES: u32 = 1u;   // source planes summed by one launch
-const ADDS: u32 = 1u;     // 0: no launch adds to dst, so none reads it
+const PLANES: u32 = 1u;       // source planes summed by one launch
+const ADDS: u32 = 1u;         // 0: no launch adds to dst, so none reads it
 const CO: u32 = 4u;
 const ROWS: u32 = 4u;
+const ELEMENT_ROWS: u32 = 8u;
+const TEXEL_ROWS: u32 = 0u;
+const SHIFT: u32 = 0u;        // column, in the first texel, of the leftmost pixel of a window
+const TEXELS: u32 = 2u;       // texels that hold a row of a window
+const TAP_QUADS: u32 = 6u;    // (K * K - 1) / 4
 const WORKGROUP_X: u32 = 8u;
 const WORKGROUP_Y: u32 = 8u;
 
@@ -29,15 +37,20 @@ struct ConvParams {
     src_plane_stride: u32,
     src_image_stride: u32,
     accumulate: u32,   // 1: add to dst
+    first_plane: u32,  // of the planes of an image in `texels`
+    image_planes: u32, // planes of an image
+    plane_rows: u32,   // rows of a plane
+    per_layer: u32,    // planes of a layer
+    texel_row: u32,    // of the top left pixel of the first window in a plane
+    texel_col: u32,
     pad0: u32,
-    pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: ConvParams;
 @group(0) @binding(1) var<uniform> weights: array<vec4<f32>, PLANES * PLANE_QUADS>;
 @group(0) @binding(2) var<storage, read> src: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dst: array<f32>;
+@group(0) @binding(4) var texels: texture_2d_array<f32>;
 
 fn store(image: u32, plane: u32, row: u32, col: u32, value: f32) {
     if (region_holds(params.dst, row, col)) {
@@ -50,6 +63,11 @@ fn store(image: u32, plane: u32, row: u32, col: u32, value: f32) {
     }
 }
 
+// Invocations beyond the region may look beyond the texture; what they read is not used.
+fn load_texel(col: u32, row: u32, layer: u32) -> vec4<f32> {
+    return textureLoad(texels, min(vec2<u32>(col, row), textureDimensions(texels) - 1u), layer, 0);
+}
+
 @compute @workgroup_size(WORKGROUP_X, WORKGROUP_Y)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row0 = id.y * ROWS;
@@ -60,33 +78,49 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
     var sum: array<vec4<f32>, CO * ROWS>;
     for (var plane = 0u; plane < PLANES; plane++) {
-        let first = corner + plane * params.src_plane_stride;
         var window: array<f32, WINDOW_ROWS * WINDOW_COLS>;
+        // @unroll 64
+        for (var y = 0u; y < ELEMENT_ROWS; y++) {
+            // @unroll 64
+            for (var x = 0u; x < WINDOW_COLS; x++) {
+                window[y * WINDOW_COLS + x] = src[corner + plane * params.src_plane_stride + y * params.src_row_stride + x];
+            }
+        }
+        let at = id.z * params.image_planes + params.first_plane + plane;
+        let top = at % params.per_layer * params.plane_rows + params.texel_row + row0;
+        // @unroll 64
+        for (var y = 0u; y < TEXEL_ROWS; y++) {
+            var row: array<vec4<f32>, TEXELS>;
+            // @unroll 64
+            for (var x = 0u; x < TEXELS; x++) {
+                row[x] = load_texel(params.texel_col + id.x + x, top + y, at / params.per_layer);
+            }
+            // @unroll 64
+            for (var x = 0u; x < WINDOW_COLS; x++) {
+                window[y * WINDOW_COLS + x] = row[(SHIFT + x) / 4u][(SHIFT + x) % 4u];
+            }
+        }
+        var taps: array<vec4<f32>, WINDOW_ROWS * K>; // the source under the four columns for each filter tap
         // @unroll 64
         for (var y = 0u; y < WINDOW_ROWS; y++) {
             // @unroll 64
-            for (var x = 0u; x < WINDOW_COLS; x++) {
-                window[y * WINDOW_COLS + x] = src[first + y * params.src_row_stride + x];
-            }
-        }
-        // @unroll 64
-        for (var kx = 0u; kx < K; kx++) {
-            var shifted: array<vec4<f32>, WINDOW_ROWS>;
-            // @unroll 64
-            for (var y = 0u; y < WINDOW_ROWS; y++) {
-                shifted[y] = vec4<f32>(window[y * WINDOW_COLS + kx], window[y * WINDOW_COLS + kx + 1u],
+            for (var kx = 0u; kx < K; kx++) {
+                taps[y * K + kx] = vec4<f32>(window[y * WINDOW_COLS + kx], window[y * WINDOW_COLS + kx + 1u],
                     window[y * WINDOW_COLS + kx + 2u], window[y * WINDOW_COLS + kx + 3u]);
             }
+        }
+        let quads = plane * PLANE_QUADS;
+        // @unroll 64
+        for (var y = 0u; y < ROWS; y++) {
             // @unroll 64
-            for (var ky = 0u; ky < K; ky++) {
+            for (var c = 0u; c < CO; c++) {
+                var row = sum[c * ROWS + y];
                 // @unroll 64
-                for (var c = 0u; c < CO; c++) {
-                    let w = weights[plane * PLANE_QUADS + ((ky * K + kx) * CO + c) / 4u][((ky * K + kx) * CO + c) % 4u];
-                    // @unroll 64
-                    for (var y = 0u; y < ROWS; y++) {
-                        sum[c * ROWS + y] += w * shifted[y + ky];
-                    }
+                for (var t = 0u; t < TAP_QUADS; t++) {
+                    row += mat4x4<f32>(taps[y * K + 4u * t], taps[y * K + 4u * t + 1u], taps[y * K + 4u * t + 2u],
+                        taps[y * K + 4u * t + 3u]) * weights[quads + c * TAP_QUADS + t];
                 }
+                sum[c * ROWS + y] = row + weights[quads + CO * TAP_QUADS + c / 4u][c % 4u] * taps[y * K + K * K - 1u];
             }
         }
     }

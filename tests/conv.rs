@@ -5,7 +5,10 @@ mod common;
 mod reference;
 
 use common::{EPS, assert_close, gpu, poison, poisoned, values};
-use knotwork::filters::{ConvLayer, ConvPlan, ConvStage, ConvStyle, FilterBank, Region};
+use std::sync::Arc;
+
+use knotwork::filters::{ConvLayer, ConvPlan, ConvStage, FilterBank, Region};
+use knotwork::gpu::{KernelStyle, TexelPlanes, Texture};
 use reference::device::turn;
 use reference::models::layer;
 use reference::{Bounded, correlate, dot, scatter, widen};
@@ -51,20 +54,63 @@ fn place(shape: Shape, planes: usize, margin: usize, images: usize) -> (Region, 
     (region, 11 + image_stride * images + SLACK * (row_stride + 1))
 }
 
+/// The same in frames that a texture can hold, `lead` columns before the rectangle; returns the texture, too.
+fn place_in_texels(
+    shape: Shape,
+    planes: usize,
+    [margin, lead]: [usize; 2],
+    images: usize,
+) -> (Region, usize, Arc<Texture>) {
+    let layout = TexelPlanes {
+        row_stride: (lead + shape.cols + margin).next_multiple_of(TexelPlanes::ROW),
+        plane_rows: shape.rows + 2 * margin,
+        planes: planes * images,
+    };
+    let (region, _) = place(shape, planes, margin, images);
+    let plane_stride = layout.row_stride * layout.plane_rows;
+    let region = Region {
+        first: (margin * layout.row_stride + lead) as u32,
+        row_stride: layout.row_stride as u32,
+        plane_stride: plane_stride as u32,
+        image_stride: (plane_stride * planes) as u32,
+        ..region
+    };
+    let texture = gpu().texture("texels", layout).unwrap();
+    (region, plane_stride * planes * images, Arc::new(texture))
+}
+
 fn index(r: &Region, image: usize, plane: usize, row: isize, col: isize) -> usize {
     let origin = r.first as usize + image * r.image_stride as usize + plane * r.plane_stride as usize;
     (origin as isize + row * r.row_stride as isize + col) as usize
 }
 
-/// Runs `layer` on `images` stacks of random values that reach `radius` beyond the rectangle, everything else poisoned,
-/// and checks values, zeros outside the image and that nothing else was written.
+/// [`check_from`] frames in storage and, with each position of the rectangle in a texel, in a texture.
 fn check(layer: &ConvLayer, plan: &ConvPlan, shape: Shape, images: usize) {
+    check_from(layer, plan, shape, images, None);
+    for shift in 0..4 {
+        check_from(layer, plan, shape, images, Some(layer.size / 2 + shift));
+    }
+}
+
+/// Runs `layer` on `images` stacks of random values that reach `radius` beyond the rectangle, everything else poisoned,
+/// and checks values, zeros outside the image and that nothing else was written. `lead` columns stand before the rectangle
+/// in a source for a texture.
+fn check_from(layer: &ConvLayer, plan: &ConvPlan, shape: Shape, images: usize, lead: Option<usize>) {
     let name = format!(
-        "{} -> {} of {}, {plan:?}, {shape:?}, {images} images",
+        "{} -> {} of {}, {plan:?}, {shape:?}, {images} images, lead {lead:?}",
         layer.inputs, layer.outputs, layer.size
     );
     let radius = layer.size / 2;
-    let (from, length) = place(shape, layer.inputs, radius, images);
+    let (from, length, texture) = match lead {
+        None => {
+            let (from, length) = place(shape, layer.inputs, radius, images);
+            (from, length, None)
+        }
+        Some(lead) => {
+            let (from, length, texture) = place_in_texels(shape, layer.inputs, [radius, lead], images);
+            (from, length, Some(texture))
+        }
+    };
     let mut source = poison(length);
     let (tall, wide) = (shape.rows + 2 * radius, shape.cols + 2 * radius);
     let data = values(77, images * layer.inputs * tall * wide);
@@ -76,7 +122,8 @@ fn check(layer: &ConvLayer, plan: &ConvPlan, shape: Shape, images: usize) {
     let (to, length) = place(shape, layer.outputs, 2, images);
     let src = gpu().upload("src", &source).unwrap();
     let dst = gpu().upload("dst", &poison(length)).unwrap();
-    let stage = ConvStage::new(gpu(), plan, layer, &src, &dst, &[(from, to)]).unwrap();
+    let stage = ConvStage::new(gpu(), plan, layer, &src, &dst, &[(from, to)], texture.as_ref()).unwrap();
+    assert_eq!(stage.reads_texels(), texture.is_some(), "{name}");
     let mut recorder = gpu().record();
     stage.record(&mut recorder, 0, images as u32);
     recorder.submit();
@@ -151,7 +198,7 @@ fn the_plans_of_both_styles_compute_the_sum() {
     let _turn = turn();
     let software = [(1, 1, 1), (1, 4, 5), (8, 60, 5), (3, 7, 3)];
     let hardware = [(1, 1, 1), (4, 8, 5), (60, 8, 5), (1, 48, 7)];
-    for (style, layers) in [(ConvStyle::Software, software), (ConvStyle::Hardware, hardware)] {
+    for (style, layers) in [(KernelStyle::SOFTWARE, software), (KernelStyle::HARDWARE, hardware)] {
         for (inputs, outputs, size) in layers {
             let plan = ConvPlan::new(style, inputs, outputs, size);
             assert_eq!((plan.co * plan.groups, plan.planes * plan.passes), (outputs, inputs));
@@ -177,8 +224,103 @@ fn weights_beyond_one_binding_accumulate_over_passes() {
             cols: 19,
             inside: [(1, 4), (0, 18)],
         };
-        check(&layer(7, inputs, 8, 5), &plan, shape, 2);
+        check_from(&layer(7, inputs, 8, 5), &plan, shape, 2, None);
+        check_from(&layer(7, inputs, 8, 5), &plan, shape, 2, Some(5));
     }
+}
+
+#[test]
+fn more_planes_than_a_texture_has_layers_share_them() {
+    let _turn = turn();
+    // 270 planes, 256 layers: two planes to a layer, an odd number of them in the first two images.
+    let limits = wgpu::Limits::default();
+    let shape = Shape {
+        rows: 6,
+        cols: 9,
+        inside: [(1, 4), (0, 8)],
+    };
+    let (_, _, texture) = place_in_texels(shape, 90, [2, 3], 3);
+    assert_eq!(
+        (gpu().limits().max_texture_array_layers, texture.per_layer()),
+        (limits.max_texture_array_layers, 2)
+    );
+    let plan = ConvPlan::with_block(90, 2, 5, [2, 2]);
+    check_from(&layer(8, 90, 2, 5), &plan, shape, 3, Some(3));
+}
+
+#[test]
+fn frames_of_another_layout_are_read_from_storage() {
+    let _turn = turn();
+    let layer = layer(8, 2, 4, 3);
+    let plan = ConvPlan::with_block(2, 4, 3, [2, 2]);
+    let shape = whole(7, 9);
+    let (good, length, texture) = place_in_texels(shape, 2, [1, 1], 1);
+    let (to, written) = place(shape, 4, 0, 1);
+    let (src, dst) = (
+        gpu().buffer("src", length).unwrap(),
+        gpu().buffer("dst", written).unwrap(),
+    );
+    let reads = |tiles: &[(Region, Region)]| {
+        let stage = ConvStage::new(gpu(), &plan, &layer, &src, &dst, tiles, Some(&texture)).unwrap();
+        stage.reads_texels()
+    };
+    assert!(reads(&[(good, to)]));
+    let rows = good.row_stride;
+    for (why, bad) in [
+        (
+            "stride",
+            Region {
+                row_stride: rows - 1,
+                ..good
+            },
+        ),
+        (
+            "planes",
+            Region {
+                plane_stride: good.plane_stride + rows,
+                ..good
+            },
+        ),
+        (
+            "images",
+            Region {
+                image_stride: good.plane_stride,
+                ..good
+            },
+        ),
+        ("above", Region { first: 1, ..good }),
+        ("left", Region { first: rows, ..good }),
+        (
+            "below",
+            Region {
+                first: 2 * rows + 1,
+                ..good
+            },
+        ),
+        (
+            "right",
+            Region {
+                first: 2 * rows - 9,
+                ..good
+            },
+        ),
+    ] {
+        assert!(!reads(&[(bad, to)]), "{why}");
+    }
+    // Another column, another kernel: all tiles of a stage share one.
+    let narrow = |r: Region, by: u32| Region {
+        first: r.first + by,
+        cols: 4,
+        ..r
+    };
+    assert!(reads(&[
+        (narrow(good, 0), narrow(to, 0)),
+        (narrow(good, 4), narrow(to, 4))
+    ]));
+    assert!(!reads(&[
+        (narrow(good, 0), narrow(to, 0)),
+        (narrow(good, 5), narrow(to, 5))
+    ]));
 }
 
 #[test]
@@ -186,32 +328,40 @@ fn rectangles_of_one_stage_are_independent() {
     let _turn = turn();
     let layer = layer(8, 2, 4, 3);
     let plan = ConvPlan::with_block(2, 4, 3, [2, 2]);
-    let (from, source) = place(whole(20, 24), 2, 1, 1);
-    let (to, length) = place(whole(20, 24), 4, 0, 1);
-    let part = |r: &Region, top: u32, left: u32, rows: u32, cols: u32| Region {
-        rows,
-        cols,
-        first: r.first + top * r.row_stride + left,
-        inside_rows: rows,
-        inside_cols: cols,
-        ..*r
-    };
-    let tiles: Vec<_> = [(0, 0, 20, 11), (0, 11, 9, 13), (9, 11, 11, 13)]
-        .map(|(a, b, c, d)| (part(&from, a, b, c, d), part(&to, a, b, c, d)))
-        .to_vec();
-    let src = gpu().upload("src", &values(9, source)).unwrap();
-    let run = |tiles: &[(Region, Region)], order: &[usize]| -> Vec<u32> {
-        let dst = gpu().upload("dst", &poison(length)).unwrap();
-        let stage = ConvStage::new(gpu(), &plan, &layer, &src, &dst, tiles).unwrap();
-        let mut recorder = gpu().record();
-        order.iter().for_each(|&tile| stage.record(&mut recorder, tile, 1));
-        recorder.submit();
-        gpu().read(&dst).unwrap()
-    };
-    let at_once = run(&[(from, to)], &[0]);
-    assert!(at_once == run(&tiles, &[0, 1, 2]));
-    assert!(at_once == run(&tiles, &[2, 0, 1]));
-    assert!(at_once != run(&tiles, &[2, 0]), "the parts must matter");
+    for texels in [false, true] {
+        let (mut from, mut source) = place(whole(20, 24), 2, 1, 1);
+        let mut texture = None;
+        if texels {
+            let (region, length, planes) = place_in_texels(whole(20, 24), 2, [1, 1], 1);
+            (from, source, texture) = (region, length, Some(planes));
+        }
+        let texels = texture.as_ref();
+        let (to, length) = place(whole(20, 24), 4, 0, 1);
+        let part = |r: &Region, top: u32, left: u32, rows: u32, cols: u32| Region {
+            rows,
+            cols,
+            first: r.first + top * r.row_stride + left,
+            inside_rows: rows,
+            inside_cols: cols,
+            ..*r
+        };
+        let tiles: Vec<_> = [(0, 0, 20, 12), (0, 12, 9, 12), (9, 12, 11, 12)]
+            .map(|(a, b, c, d)| (part(&from, a, b, c, d), part(&to, a, b, c, d)))
+            .to_vec();
+        let src = gpu().upload("src", &values(9, source)).unwrap();
+        let run = |tiles: &[(Region, Region)], order: &[usize]| -> Vec<u32> {
+            let dst = gpu().upload("dst", &poison(length)).unwrap();
+            let stage = ConvStage::new(gpu(), &plan, &layer, &src, &dst, tiles, texels).unwrap();
+            let mut recorder = gpu().record();
+            order.iter().for_each(|&tile| stage.record(&mut recorder, tile, 1));
+            recorder.submit();
+            gpu().read(&dst).unwrap()
+        };
+        let at_once = run(&[(from, to)], &[0]);
+        assert!(at_once == run(&tiles, &[0, 1, 2]));
+        assert!(at_once == run(&tiles, &[2, 0, 1]));
+        assert!(at_once != run(&tiles, &[2, 0]), "the parts must matter");
+    }
 }
 
 /// `layer` applied on the device to planes of an image with zeros around it.
@@ -227,7 +377,7 @@ fn apply(layer: &ConvLayer, data: &[f32], [h, w]: [usize; 2]) -> Vec<f64> {
     let src = gpu().upload("src", &source).unwrap();
     let dst = gpu().upload("dst", &poison(length)).unwrap();
     let plan = ConvPlan::with_block(layer.inputs, layer.outputs, layer.size, [1, 2]);
-    let stage = ConvStage::new(gpu(), &plan, layer, &src, &dst, &[(from, to)]).unwrap();
+    let stage = ConvStage::new(gpu(), &plan, layer, &src, &dst, &[(from, to)], None).unwrap();
     let mut recorder = gpu().record();
     stage.record(&mut recorder, 0, 1);
     recorder.submit();

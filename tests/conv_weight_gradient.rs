@@ -5,7 +5,8 @@ mod common;
 mod reference;
 
 use common::{EPS, assert_close, gpu, poison, poisoned, values};
-use knotwork::filters::{ConvStyle, GradientPair, LayerShape, Region, WeightGradient, WeightGradientPlan};
+use knotwork::filters::{GradientPair, LayerShape, Region, WeightGradient, WeightGradientPlan};
+use knotwork::gpu::KernelStyle;
 use reference::device::turn;
 
 /// Planes of `images` images with odd strides: the image of `rows` x `cols` behind a border of `margin`, itself inside a
@@ -199,8 +200,11 @@ fn every_block_computes_the_sum_at_awkward_sizes() {
 fn the_plans_of_both_styles_compute_the_sum() {
     let _turn = turn();
     for (style, layers) in [
-        (ConvStyle::Software, [shape(1, 4, 5), shape(4, 8, 5), shape(8, 60, 5)]),
-        (ConvStyle::Hardware, [shape(1, 32, 7), shape(4, 8, 5), shape(1, 8, 13)]),
+        (KernelStyle::SOFTWARE, [shape(1, 4, 5), shape(4, 8, 5), shape(8, 60, 5)]),
+        (
+            KernelStyle::HARDWARE,
+            [shape(1, 32, 7), shape(4, 8, 5), shape(1, 8, 13)],
+        ),
     ] {
         for shape in layers {
             let plan = WeightGradientPlan::new(style, shape.inputs, shape.outputs, shape.size);
@@ -214,7 +218,7 @@ fn the_plans_of_both_styles_compute_the_sum() {
 fn pairs_add_up() {
     let _turn = turn();
     let case = Case::new(shape(2, 3, 3), [11, 9], 2);
-    let plan = WeightGradientPlan::new(ConvStyle::Software, 2, 3, 3);
+    let plan = WeightGradientPlan::new(KernelStyle::SOFTWARE, 2, 3, 3);
     let (once, twice) = (case.run(&plan, 1), case.run(&plan, 2));
     assert!(once.iter().any(|v| *v != 0.0));
     // One chunk each: adding a number to itself is exact.
@@ -226,7 +230,7 @@ fn planes_of_different_sizes_are_refused() {
     let _turn = turn();
     let (a, b) = (place([4, 5], 1, 1), place([5, 4], 1, 1));
     let memory = gpu().buffer("planes", 1000).unwrap();
-    let plan = WeightGradientPlan::new(ConvStyle::Software, 1, 1, 3);
+    let plan = WeightGradientPlan::new(KernelStyle::SOFTWARE, 1, 1, 3);
     let pair = GradientPair {
         g: &memory,
         g_region: a,

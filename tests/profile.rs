@@ -5,16 +5,16 @@
 mod common;
 mod reference;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use common::{EPS, poison, poisoned, values};
-use knotwork::filters::{ConvPlan, ConvStyle};
+use knotwork::filters::ConvPlan;
 use knotwork::gpu::ceilings::{Ceilings, FmaParams};
 use knotwork::gpu::reduce::InnerProduct;
-use knotwork::gpu::{Gpu, GpuOptions, Profile, Work};
-use knotwork::model::Ridge;
+use knotwork::gpu::{Gpu, GpuOptions, Profile, Source, Work};
 use knotwork::model::device::RunOptions;
+use knotwork::model::{Ridge, Tiling};
 use knotwork::report::profile;
 use knotwork::solver::{Denoiser, Settings};
 use reference::device::{options, turn};
@@ -56,12 +56,16 @@ fn denoise_tiled(gpu: &Gpu, model: &Ridge, iterations: usize, tile: Option<usize
         .collect()
 }
 
-/// What a layer's kernel is called and how often one application launches it.
-fn layer_launches(gpu: &Gpu, inputs: usize, outputs: usize, size: usize) -> (String, u64) {
-    let plan = ConvPlan::new(ConvStyle::for_gpu(gpu), inputs, outputs, size);
-    let constants = plan.constants(size).map(|(name, value)| format!(" {name}={value}"));
+/// What a layer's kernel is called and how often one application launches it, on frames with `lead` columns before the image.
+fn layer_launches(gpu: &Gpu, lead: usize, [inputs, outputs, size]: [usize; 3]) -> (String, u64) {
+    let plan = ConvPlan::new(gpu.style(), inputs, outputs, size);
+    let shift = (gpu.style().source == Source::Texels).then_some((lead - size / 2) % 4);
+    let constants = plan
+        .constants(size, shift)
+        .into_iter()
+        .map(|(name, value)| format!(" {name}={value}"));
     (
-        format!("conv{}", constants.concat()),
+        format!("conv{}", constants.collect::<String>()),
         (plan.passes * plan.groups) as u64,
     )
 }
@@ -69,7 +73,8 @@ fn layer_launches(gpu: &Gpu, inputs: usize, outputs: usize, size: usize) -> (Str
 #[test]
 fn every_launch_of_a_denoising_is_listed() {
     let _turn = turn();
-    let iterations = 30;
+    // So few that none ends with a step of nothing.
+    let iterations = 15;
     for model in [cosines(), weakly_convex()] {
         let gpu = open(true);
         denoise(&gpu, &model, iterations);
@@ -88,10 +93,11 @@ fn every_launch_of_a_denoising_is_listed() {
             ("inner_product".to_owned(), 1),
             ("sum_partials".to_owned(), 3),
         ]);
+        let lead = Tiling::new(&model.bank, SIZE[0], SIZE[1], 2, None).unwrap().lead;
         for layer in model.bank.layers() {
-            let (forward, launches) = layer_launches(&gpu, layer.inputs, layer.outputs, layer.size);
+            let (forward, launches) = layer_launches(&gpu, lead, [layer.inputs, layer.outputs, layer.size]);
             *expected.entry(forward).or_default() += (n + 2) * launches;
-            let (adjoint, launches) = layer_launches(&gpu, layer.outputs, layer.inputs, layer.size);
+            let (adjoint, launches) = layer_launches(&gpu, lead, [layer.outputs, layer.inputs, layer.size]);
             *expected.entry(adjoint).or_default() += (n + 1) * launches;
         }
         let counts: BTreeMap<String, u64> = found
@@ -162,13 +168,19 @@ fn a_layer_loads_its_windows_and_stores_its_pixels() {
     {
         let plan = ConvPlan::with_block(planes, co, size, [co, rows]);
         assert_eq!((plan.passes, plan.groups), (1, 1));
-        for adds in [false, true] {
+        for (adds, shift) in [(false, None), (true, None), (false, Some(0)), (true, Some(3))] {
+            let texels = shift.map(|shift| {
+                (shift..shift + 4 + size - 1)
+                    .map(|col| col / 4)
+                    .collect::<BTreeSet<_>>()
+                    .len()
+            });
             let (mut loads, mut stores, mut multiply_adds) = (0, 0, 0);
             for top in (0..height).step_by(rows) {
                 for left in (0..width).step_by(4) {
                     for _plane in 0..planes {
                         for _row in 0..rows + size - 1 {
-                            loads += 4 + size - 1;
+                            loads += texels.map_or(4 + size - 1, |n| 4 * n);
                         }
                     }
                     let inside = (height - top).min(rows) * (width - left).min(4);
@@ -181,7 +193,11 @@ fn a_layer_loads_its_windows_and_stores_its_pixels() {
                 bytes: 4 * (loads + stores) as u64,
                 multiply_adds: multiply_adds as u64,
             };
-            assert_eq!(plan.work(size, [height, width], adds), want, "{plan:?} adds {adds}");
+            assert_eq!(
+                plan.work(size, [height, width], adds, shift),
+                want,
+                "{plan:?} adds {adds} shift {shift:?}"
+            );
         }
     }
 }

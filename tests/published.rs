@@ -118,7 +118,7 @@ fn energy_gradient_and_hessian_agree_with_float64() {
 fn inner(prepared: &RidgeOnDevice, channels: usize) -> Vec<f32> {
     let all: Vec<f32> = gpu().read(prepared.responses()).unwrap();
     let t = prepared.tiling();
-    let row = |c: usize, y: usize| c * t.plane_stride + (y + t.halo) * t.row_stride + t.halo;
+    let row = |c: usize, y: usize| c * t.plane_stride + (y + t.halo) * t.row_stride + t.lead;
     let rows = (0..channels).flat_map(|c| (0..t.height).map(move |y| row(c, y)));
     rows.flat_map(|first| all[first..first + t.width].iter().copied())
         .collect()

@@ -5,7 +5,7 @@ mod common;
 mod reference;
 
 use common::{assert_close, gpu, values};
-use knotwork::filters::ConvStyle;
+use knotwork::gpu::KernelStyle;
 use knotwork::gpu::{Gpu, GpuOptions};
 use knotwork::model::Ridge;
 use knotwork::model::device::RunOptions;
@@ -249,7 +249,7 @@ fn runs_are_repeatable_and_independent_of_style_and_limits() {
         );
         let truth = RidgeReference::new(&model, 0.2, size);
         let (want, (energy, error)) = (truth.gradient(&widen(&x)), truth.energy(&widen(&x)));
-        for style in [ConvStyle::Software, ConvStyle::Hardware] {
+        for style in KernelStyle::ALL {
             let [gradient, sums] = run(gpu(), Some(style));
             assert_close(&format!("{style:?} gradient"), &gradient, &want.value, |i| {
                 want.error[i]

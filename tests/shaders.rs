@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use knotwork::filters::FilterNormParams;
-use knotwork::filters::{ConvParams, Region, WeightGradientParams, WeightTotalsParams};
+use knotwork::filters::{ConvParams, ConvPlan, Region, WeightGradientParams, WeightTotalsParams};
 use knotwork::fit::SampleParams;
 use knotwork::flow::{FlowEntry, FlowParams, ProjectParams};
 use knotwork::gpu::ceilings::FmaParams;
 use knotwork::gpu::reduce::{SumParams, TotalParams};
-use knotwork::gpu::{BindingKind, ShaderStruct, compose, reflect, shaders};
+use knotwork::gpu::{BindingKind, KernelStyle, ShaderStruct, compose, reflect, shaders};
 use knotwork::layered::{CombinationParams, GramParams, PlaneSumParams};
 use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
@@ -32,9 +32,6 @@ use knotwork::train::{
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
 const VARIANTS: &[(&str, &[(&str, u32)])] = &[
-    ("conv", &[("K", 7), ("PLANES", 32), ("CO", 3), ("ROWS", 4)]),
-    ("conv", &[("K", 5), ("PLANES", 60), ("CO", 8), ("ROWS", 4)]),
-    ("conv", &[("K", 1), ("PLANES", 1), ("CO", 1), ("ROWS", 8)]),
     (
         "conv_weight_gradient",
         &[
@@ -86,16 +83,26 @@ const VARIANTS: &[(&str, &[(&str, u32)])] = &[
     ("spline_histogram", &[("WALKERS", 64), ("OWN", 0)]),
 ];
 
-fn cases() -> Vec<(&'static str, &'static [(&'static str, u32)])> {
-    let defaults = shaders::KERNELS.iter().map(|s| (s.name, &[] as &[(&str, u32)]));
-    defaults.chain(VARIANTS.iter().copied()).collect()
+/// Kernels with the constants of [`VARIANTS`], and convolutions as they are planned, from frames and from texels.
+fn cases() -> Vec<(&'static str, Vec<(&'static str, u32)>)> {
+    let defaults = shaders::KERNELS.iter().map(|s| (s.name, Vec::new()));
+    let variants = VARIANTS.iter().map(|(name, consts)| (*name, consts.to_vec()));
+    let mut cases: Vec<_> = defaults.chain(variants).collect();
+    for (inputs, outputs, size) in [(1, 1, 1), (1, 32, 7), (60, 8, 5), (90, 8, 5), (40, 1, 9), (1, 60, 13)] {
+        for style in KernelStyle::ALL {
+            let plan = ConvPlan::new(style, inputs, outputs, size);
+            let shifts = [None, Some(0), Some(3)];
+            cases.extend(shifts.map(|shift| ("conv", plan.constants(size, shift))));
+        }
+    }
+    cases
 }
 
 #[test]
 fn every_shader_is_valid_and_within_the_default_limits() {
     let mut complaints = Vec::new();
     for (name, consts) in cases() {
-        let composed = compose(name, consts).unwrap();
+        let composed = compose(name, &consts).unwrap();
         let (module, info, bindings) = match reflect(&composed) {
             Ok(reflected) => reflected,
             Err(e) => {

@@ -149,10 +149,18 @@ fn every_channel_uses_its_own_spline_and_scaling() {
                 }
             }
         }
-        let (responses, slack) = got.split_at(want.len());
-        assert_close("activations", responses, &want, |i| error[i]);
+        // Frames of a 1x1 filter have no border, but their rows are whole texels.
+        let stride = prepared.tiling().row_stride;
+        let (frames, slack) = got.split_at(want.len() / size[1] * stride);
+        let rows = || frames.chunks(stride).map(|row| row.split_at(size[1]));
+        let responses: Vec<f32> = rows().flat_map(|(row, _)| row.to_vec()).collect();
+        let slack = slack
+            .iter()
+            .chain(rows().flat_map(|(_, rest)| rest))
+            .collect::<Vec<_>>();
+        assert_close("activations", &responses, &want, |i| error[i]);
         assert!(
-            slack.iter().all(|v| common::poisoned(*v)),
+            slack.iter().all(|v| common::poisoned(**v)),
             "written behind the responses"
         );
     }

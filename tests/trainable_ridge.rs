@@ -6,8 +6,8 @@ mod common;
 mod reference;
 
 use common::{EPS, assert_close, gpu, poison, poisoned, values};
-use knotwork::filters::{ConvLayer, ConvStyle, FilterBank, PackedBank, norm};
-use knotwork::gpu::{Buffer, Recorder};
+use knotwork::filters::{ConvLayer, FilterBank, PackedBank, norm};
+use knotwork::gpu::{Buffer, KernelStyle, Recorder};
 use knotwork::model::{NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
 use knotwork::train::{BatchShape, TrainableRidge};
@@ -150,9 +150,9 @@ fn prepare(model: &Ridge, bench: &Bench, zero_mean: bool) -> TrainableRidge {
 fn packing_on_the_device_is_packing_on_the_host() {
     let _turn = turn();
     for (style, zero_mean) in [
-        (ConvStyle::Software, false),
-        (ConvStyle::Hardware, false),
-        (ConvStyle::Software, true),
+        (KernelStyle::SOFTWARE, false),
+        (KernelStyle::HARDWARE, false),
+        (KernelStyle::SOFTWARE, true),
     ] {
         let model = three_layers();
         let setup = BatchShape {

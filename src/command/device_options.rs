@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::Console;
+use super::{Console, kernel_styles};
 use crate::gpu::ceilings::Ceilings;
-use crate::gpu::{AdapterChoice, Gpu, GpuOptions};
+use crate::gpu::{AdapterChoice, Gpu, GpuOptions, KernelStyle};
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::report::profile;
 use crate::{Error, Result};
@@ -48,6 +48,10 @@ pub struct DeviceArgs {
     /// Stay within the limits every WebGPU adapter has (128 MiB per array)
     #[arg(long)]
     pub default_limits: bool,
+    /// How filters are cut: large-texels, large-storage, small-texels or small-storage (blocks of outputs, where pixels are
+    /// loaded from) [default: what `reconstruct info --calibrate` found, else by the kind of adapter]
+    #[arg(long, value_name = "STYLE")]
+    pub kernels: Option<KernelStyle>,
     /// Seconds after which a silent device counts as hung
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
@@ -119,7 +123,11 @@ impl DeviceArgs {
                 ));
             }
         }
-        Gpu::open(self.options())
+        let gpu = Gpu::open(self.options())?;
+        Ok(match self.kernels.or_else(|| kernel_styles::kept(gpu.adapter())) {
+            Some(style) => gpu.with_style(style),
+            None => gpu,
+        })
     }
 
     /// The device that is lent, or one of the command's own, opened as by [`Self::open`].

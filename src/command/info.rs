@@ -1,9 +1,12 @@
 //! `reconstruct info`: what there is to compute on, and whether it computes correctly.
 
-use clap::Args;
-use serde_json::{Value, json};
+use std::path::Path;
 
-use super::{Console, DeviceArgs};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{Console, DeviceArgs, kernel_styles};
+use crate::filters::style_times;
 use crate::gpu::ceilings::Ceilings;
 use crate::gpu::{Gpu, list_adapters};
 use crate::io::noise;
@@ -18,6 +21,9 @@ pub struct InfoArgs {
     /// Measure what the device does at best: bytes copied and multiply-adds per second
     #[arg(long)]
     pub measure: bool,
+    /// Time every way to cut filters (--kernels) and keep the fastest for this adapter: later runs use it
+    #[arg(long)]
+    pub calibrate: bool,
     /// Print one JSON object as the last line of stdout
     #[arg(long)]
     pub json: bool,
@@ -35,6 +41,7 @@ const SOUND: f64 = 1e-4;
 /// No adapter, or a device whose self-test fails.
 pub fn info(args: &InfoArgs) -> Result<()> {
     let console = Console::new(false, args.json);
+    let styles = args.calibrate.then(kernel_styles::writable_path).transpose()?;
     let adapters = list_adapters();
     for adapter in &adapters {
         let pci = if adapter.pci.is_empty() {
@@ -48,6 +55,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     let limits = limits(&gpu);
     console.say(format!("in use: {}", gpu.adapter()));
     console.say(format!("limits: {limits}"));
+    console.say(format!("kernels: {}", gpu.style()));
     console.say(format!(
         "features offered, none of them needed, timestamp-query used by --profile: {}",
         gpu.adapter().features.join(", ")
@@ -60,6 +68,7 @@ pub fn info(args: &InfoArgs) -> Result<()> {
     if let Some(ceilings) = &ceilings {
         console.say(ceiling_line(ceilings));
     }
+    let calibration = styles.map(|path| calibrate(&gpu, &console, &path)).transpose()?;
     let mut result = json!({
         "adapters": adapters,
         "in_use": gpu.adapter(),
@@ -67,6 +76,8 @@ pub fn info(args: &InfoArgs) -> Result<()> {
         "self_test_relative_error": error,
         "seconds": gpu.timings(),
         "ceilings": ceilings,
+        "kernels": gpu.style().name(),
+        "calibration": calibration,
     });
     args.device.report(&gpu, &console, &mut result)?;
     console.result(&result)?;
@@ -76,6 +87,23 @@ pub fn info(args: &InfoArgs) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Times every kernel style, keeps the fastest and says so.
+fn calibrate(gpu: &Gpu, console: &Console, path: &Path) -> Result<Value> {
+    let mut times = style_times(gpu)?;
+    times.sort_by(|a, b| a.1.total_cmp(&b.1));
+    for (style, seconds) in &times {
+        console.say(format!("{:10.3} ms  {style}", 1e3 * seconds));
+    }
+    let (fastest, _) = times[0];
+    kernel_styles::keep(path, gpu.adapter(), fastest)?;
+    console.say(format!(
+        "{fastest} is kept for this adapter in {}; --kernels overrides it",
+        path.display()
+    ));
+    let seconds: Map<String, Value> = times.iter().map(|(style, s)| (style.to_string(), json!(s))).collect();
+    Ok(json!({ "kept": fastest.name(), "path": path, "seconds": seconds }))
 }
 
 fn limits(gpu: &Gpu) -> Value {

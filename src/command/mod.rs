@@ -18,6 +18,7 @@ mod inspect;
 mod interrupt;
 mod inverse;
 mod job;
+mod kernel_styles;
 mod model_tools;
 mod mri;
 mod options;

@@ -1,8 +1,8 @@
 //! The gradient with respect to a layer's filters: how its sums are cut into launches, and the launches.
 
 use super::plan::COLS;
-use super::{ConvStyle, LayerShape, Region};
-use crate::gpu::{Bound, Buffer, Gpu, Recorder};
+use super::{LayerShape, Region};
+use crate::gpu::{Blocks, Bound, Buffer, Gpu, KernelStyle, Recorder};
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
@@ -95,10 +95,10 @@ fn divisors(n: usize) -> impl Iterator<Item = usize> {
 
 impl WeightGradientPlan {
     /// The plan for a layer of `outputs` x `inputs` filters of side `size`.
-    pub fn new(style: ConvStyle, inputs: usize, outputs: usize, size: usize) -> Self {
-        let (sums, costs, lanes, busy) = match style {
-            ConvStyle::Software => (SOFTWARE_SUMS, SOFTWARE_COSTS, 32, 64),
-            ConvStyle::Hardware => (HARDWARE_SUMS, HARDWARE_COSTS, 64, 2048),
+    pub fn new(style: KernelStyle, inputs: usize, outputs: usize, size: usize) -> Self {
+        let (sums, costs, lanes, busy) = match style.blocks {
+            Blocks::Large => (SOFTWARE_SUMS, SOFTWARE_COSTS, 32, 64),
+            Blocks::Small => (HARDWARE_SUMS, HARDWARE_COSTS, 64, 2048),
         };
         let cost = |p: &Self| {
             let window = p.ci * (COLS + size - 1);

@@ -1,17 +1,23 @@
 //! Filter banks: layers of zero-padded convolutions, their adjoint, the gradient of their weights, and bounds of their norm.
 
 mod bank;
+mod calibration;
 mod correlation;
 mod gradient;
 pub mod norm;
 mod plan;
 mod stage;
+mod texels;
 mod weights;
 
 pub use bank::{ConvLayer, FilterBank};
+pub use calibration::style_times;
 pub use correlation::FilterNormParams;
 pub(crate) use correlation::{Correlation, waves};
 pub use gradient::{GradientPair, WeightGradient, WeightGradientParams, WeightGradientPlan, WeightTotalsParams};
-pub use plan::{ConvPlan, ConvStyle};
+pub use plan::ConvPlan;
+pub(crate) use stage::Ends;
 pub use stage::{ConvParams, ConvStage, Region};
+pub use texels::Texels;
+pub(crate) use weights::PackedLayer;
 pub use weights::{LayerShape, PackedBank};

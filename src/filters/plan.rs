@@ -1,26 +1,6 @@
 //! How a layer's arithmetic is cut into kernel launches, for a software driver and for a GPU.
 
-use crate::gpu::{Gpu, Work};
-
-/// What the convolution kernel is specialised for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConvStyle {
-    /// A software driver: loads are dear and registers spill into a cache, so blocks are large.
-    Software,
-    /// A GPU: blocks that stay in registers.
-    Hardware,
-}
-
-impl ConvStyle {
-    /// The style that suits the adapter.
-    pub fn for_gpu(gpu: &Gpu) -> Self {
-        if gpu.adapter().software {
-            Self::Software
-        } else {
-            Self::Hardware
-        }
-    }
-}
+use crate::gpu::{Blocks, KernelStyle, Source, Work};
 
 /// One way to compute a layer: `passes` x `groups` launches, each adding `planes` source planes into `co` destination
 /// planes, `rows` x 4 pixels per invocation.
@@ -62,12 +42,13 @@ const SMALL_LAYER: usize = 1000;
 /// Sums that one invocation may hold on a software driver before spilling costs more than it saves.
 const SOFTWARE_SUMS: usize = 160;
 
-/// Relative costs on lavapipe, per vector of 8 lanes, of a storage access, of a uniform at an index that varies from loop to
-/// loop, and of a multiply-add: estimates that rank blocks, to be checked with `cargo bench` (`benches/README.md` says why
-/// they differ so much).
+/// Relative costs on lavapipe, per vector of 8 lanes, of a storage access, of a texel, of a uniform at an index that varies from
+/// loop to loop, and of a multiply-add: estimates that rank blocks, to be checked with `cargo bench` (`benches/README.md`
+/// says why they differ so much).
 const ACCESS: f64 = 18.0;
-const WEIGHT: f64 = 3.6;
-const MULTIPLY_ADD: f64 = 0.45;
+const TEXEL: f64 = 12.0;
+const WEIGHT: f64 = 3.0;
+const MULTIPLY_ADD: f64 = 0.27;
 
 /// Bytes of weights that fit a uniform binding at default limits.
 const WEIGHT_BYTES: usize = 65536;
@@ -78,14 +59,14 @@ fn divisors(n: usize) -> impl Iterator<Item = usize> {
 
 impl ConvPlan {
     /// The plan for a layer of `outputs` x `inputs` filters of side `size`.
-    pub fn new(style: ConvStyle, inputs: usize, outputs: usize, size: usize) -> Self {
+    pub fn new(style: KernelStyle, inputs: usize, outputs: usize, size: usize) -> Self {
         let hardware = {
             let co = divisors(outputs).filter(|co| *co <= 8).last().unwrap_or(1);
             Self::with_block(inputs, outputs, size, [co, 2])
         };
-        match style {
-            ConvStyle::Hardware => hardware,
-            ConvStyle::Software => {
+        match style.blocks {
+            Blocks::Small => hardware,
+            Blocks::Large => {
                 let small = inputs * outputs * size * size < SMALL_LAYER;
                 let written_out = if small { WRITTEN_OUT_SMALL } else { WRITTEN_OUT };
                 let plans = [MAX_ROWS, 4, 2, 1].into_iter().flat_map(|rows| {
@@ -99,7 +80,10 @@ impl ConvPlan {
                         })
                 });
                 plans
-                    .min_by(|a, b| a.software_cost(size).total_cmp(&b.software_cost(size)))
+                    .min_by(|a, b| {
+                        a.software_cost(style.source, size)
+                            .total_cmp(&b.software_cost(style.source, size))
+                    })
                     .unwrap_or(hardware)
             }
         }
@@ -124,21 +108,27 @@ impl ConvPlan {
     }
 
     /// Estimated time per pixel on a software driver.
-    fn software_cost(&self, size: usize) -> f64 {
+    fn software_cost(&self, source: Source, size: usize) -> f64 {
         let pixels = (self.rows * COLS) as f64;
-        let window = ((self.rows + size - 1) * (COLS + size - 1)) as f64;
+        let window = (self.rows + size - 1) as f64
+            * match source {
+                Source::Storage => ACCESS * (COLS + size - 1) as f64,
+                Source::Texels => TEXEL * texels(0, size) as f64,
+            };
         let taps = (self.co * size * size) as f64;
-        let per_plane = ACCESS * window + WEIGHT * taps + MULTIPLY_ADD * taps * pixels;
+        let per_plane = window + WEIGHT * taps + MULTIPLY_ADD * taps * pixels;
         let stores = ACCESS * self.co as f64 * pixels;
         let per_pass = per_plane * self.planes as f64 + 2.0 * stores;
         per_pass * (self.passes * self.groups) as f64 / pixels
     }
 
     /// Work of one launch on one image: for every block of the plan that `rows` x `cols` pixels need, the windows of all
-    /// source planes; a store per pixel, and a load where it `adds`; the multiply-adds of all taps.
-    pub fn work(&self, size: usize, [rows, cols]: [usize; 2], adds: bool) -> Work {
+    /// source planes (`shift` as in [`Self::constants`]); a store per pixel, and a load where it `adds`; the multiply-adds of
+    /// all taps.
+    pub fn work(&self, size: usize, [rows, cols]: [usize; 2], adds: bool, shift: Option<usize>) -> Work {
         let blocks = rows.div_ceil(self.rows) * cols.div_ceil(COLS);
-        let window = (self.rows + size - 1) * (COLS + size - 1);
+        let loaded = shift.map_or(COLS + size - 1, |shift| 4 * texels(shift, size));
+        let window = (self.rows + size - 1) * loaded;
         let outputs = rows * cols * self.co;
         let accesses = blocks * window * self.planes + outputs * if adds { 2 } else { 1 };
         Work {
@@ -160,16 +150,31 @@ impl ConvPlan {
         self.planes * (self.co * size * size).next_multiple_of(4)
     }
 
-    /// The kernel's constants.
-    pub fn constants(&self, size: usize) -> [(&'static str, u32); 7] {
+    /// The kernel's constants; `shift` is the column in a texel in which windows begin, `None` for a source of frames.
+    pub fn constants(&self, size: usize, shift: Option<usize>) -> Vec<(&'static str, u32)> {
+        let rows = self.rows + size - 1;
+        let [elements, texel_rows] = if shift.is_some() { [0, rows] } else { [rows, 0] };
+        let shift = shift.unwrap_or(0);
         [
-            ("K", size as u32),
-            ("PLANES", self.planes as u32),
-            ("CO", self.co as u32),
-            ("ROWS", self.rows as u32),
-            ("ADDS", u32::from(self.passes > 1)),
-            ("WORKGROUP_X", self.workgroup[0] as u32),
-            ("WORKGROUP_Y", self.workgroup[1] as u32),
+            ("K", size),
+            ("TAP_QUADS", (size * size - 1) / 4),
+            ("PLANES", self.planes),
+            ("CO", self.co),
+            ("ROWS", self.rows),
+            ("ELEMENT_ROWS", elements),
+            ("TEXEL_ROWS", texel_rows),
+            ("SHIFT", shift),
+            ("TEXELS", texels(shift, size)),
+            ("ADDS", usize::from(self.passes > 1)),
+            ("WORKGROUP_X", self.workgroup[0]),
+            ("WORKGROUP_Y", self.workgroup[1]),
         ]
+        .map(|(name, value)| (name, value as u32))
+        .to_vec()
     }
+}
+
+/// Texels that hold a row of a window that begins in column `shift` of one.
+fn texels(shift: usize, size: usize) -> usize {
+    (shift + COLS + size - 1).div_ceil(4)
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::bank::ConvLayer;
 use super::plan::{COLS, ConvPlan};
-use super::weights::{PackedLayer, pack};
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder, Work};
+use super::texels::Corner;
+use super::weights::{LayerShape, PackedLayer, pack};
+use crate::gpu::{Binding, Bound, Buffer, Gpu, PlaneCopy, Recorder, Texture, Work};
 use crate::{Result, shader_struct};
 
 shader_struct! {
@@ -56,13 +57,32 @@ shader_struct! {
         pub src_image_stride: u32,
         /// 1 to add to the destination.
         pub accumulate: u32,
+        /// First plane of the launch, among those of an image in a texture.
+        pub first_plane: u32,
+        /// Planes of a source image.
+        pub image_planes: u32,
+        /// Rows of a source plane.
+        pub plane_rows: u32,
+        /// Planes of a layer of the texture.
+        pub per_layer: u32,
+        /// Row, in a plane, of the topmost pixels of the first window.
+        pub texel_row: u32,
+        /// Column of the texel that holds its leftmost pixels.
+        pub texel_col: u32,
         /// Padding.
         pub pad0: u32,
-        /// Padding.
-        pub pad1: u32,
-        /// Padding.
-        pub pad2: u32,
     }
+}
+
+/// What a layer's launches share.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends<'a> {
+    /// The planes read.
+    pub src: &'a Buffer,
+    /// The planes written.
+    pub dst: &'a Buffer,
+    /// Where to copy `src` for reading, if not from there.
+    pub texels: Option<&'a Arc<Texture>>,
 }
 
 /// One layer between two buffers, for a list of rectangles (tiles).
@@ -70,11 +90,14 @@ shader_struct! {
 pub struct ConvStage {
     launches: Vec<Bound>,
     groups: Vec<[u32; 2]>,
+    copy: Option<PlaneCopy>,
+    image_planes: u32,
 }
 
 impl ConvStage {
     /// Prepares `layer` from `src` to `dst` for every `(source, destination)` of `tiles`; of the source only the position
     /// and the strides count. It must hold the filter's radius around each rectangle and some rows behind the last one ([`ConvPlan`] knows how many).
+    /// With `texels` it is copied there before every launch, if it has their layout.
     ///
     /// # Errors
     /// Device errors.
@@ -85,12 +108,13 @@ impl ConvStage {
         src: &Buffer,
         dst: &Buffer,
         tiles: &[(Region, Region)],
+        texels: Option<&Arc<Texture>>,
     ) -> Result<Self> {
         let mut sources = Vec::new();
         let shape = layer.shape();
         let packed = PackedLayer::lay_out(gpu, plan, shape, &mut sources, |o, i, ky, kx| shape.index(o, i, ky, kx));
         let weights = gpu.uniform("weights", &pack(&sources, &layer.weights))?;
-        Self::with_weights(gpu, &packed, &weights, src, dst, tiles)
+        Self::with_weights(gpu, &packed, &weights, Ends { src, dst, texels }, tiles)
     }
 
     /// The same with weights that are packed already.
@@ -98,8 +122,7 @@ impl ConvStage {
         gpu: &Gpu,
         layer: &PackedLayer,
         weights: &Buffer,
-        src: &Buffer,
-        dst: &Buffer,
+        Ends { src, dst, texels }: Ends<'_>,
         tiles: &[(Region, Region)],
     ) -> Result<Self> {
         let PackedLayer {
@@ -108,15 +131,22 @@ impl ConvStage {
             first,
             block,
         } = layer;
-        let kernel = gpu.kernel("conv", &plan.constants(shape.size))?;
+        let window = texels.and_then(|t| Some((t, shift_of(tiles, shape, t)?)));
+        let kernel = gpu.kernel("conv", &plan.constants(shape.size, window.map(|(_, shift)| shift)))?;
         let launches = plan.passes * plan.groups;
         let mut params = Vec::with_capacity(tiles.len() * launches);
         let mut work = Vec::with_capacity(tiles.len() * launches);
         for (source, region) in tiles {
             for pass in 0..plan.passes {
                 for group in 0..plan.groups {
-                    params.push(launch_params(plan, source, region, pass, group));
-                    work.push(plan.work(shape.size, [region.rows as usize, region.cols as usize], pass > 0));
+                    params.push(launch_params(
+                        layer,
+                        [source, region],
+                        [pass, group],
+                        window.map(|(texels, _)| texels.as_ref()),
+                    ));
+                    let size = [region.rows as usize, region.cols as usize];
+                    work.push(plan.work(shape.size, size, pass > 0, window.map(|(_, shift)| shift)));
                 }
             }
         }
@@ -126,10 +156,14 @@ impl ConvStage {
         let launches = (0..launches)
             .map(|launch| {
                 let weights: Binding<'_> = weights.slice(first + launch * block, used).into();
+                let read = match window {
+                    Some((texels, _)) => ("texels", texels.as_ref().into()),
+                    None => ("src", src.into()),
+                };
                 let memory = [
                     ("params", table.binding()),
                     ("weights", weights),
-                    ("src", src.into()),
+                    read,
                     ("dst", dst.into()),
                 ];
                 Ok(kernel.bind(gpu, &memory)?.with_work(Some(2), Arc::clone(&work)))
@@ -140,15 +174,30 @@ impl ConvStage {
             .iter()
             .map(|(_, r)| [r.cols.div_ceil(tile_cols), r.rows.div_ceil(tile_rows)])
             .collect();
-        Ok(Self { launches, groups })
+        let copy = window.map(|(texels, _)| PlaneCopy::new(src, texels)).transpose()?;
+        let image_planes = shape.inputs as u32;
+        Ok(Self {
+            launches,
+            groups,
+            copy,
+            image_planes,
+        })
     }
 
     /// Records the layer for rectangle `tile` of the first `images` images.
     pub fn record(&self, recorder: &mut Recorder<'_>, tile: usize, images: u32) {
+        if let Some(copy) = &self.copy {
+            recorder.copy_planes(copy, images * self.image_planes);
+        }
         let [x, y] = self.groups[tile];
         for (launch, bound) in self.launches.iter().enumerate() {
             recorder.dispatch(bound, [x, y, images], tile * self.launches.len() + launch);
         }
+    }
+
+    /// Whether it reads a copy of the source in a texture.
+    pub fn reads_texels(&self) -> bool {
+        self.copy.is_some()
     }
 
     /// A kernel of the stage, for [`Gpu::warm_up`].
@@ -157,10 +206,35 @@ impl ConvStage {
     }
 }
 
-fn launch_params(plan: &ConvPlan, source: &Region, region: &Region, pass: usize, group: usize) -> ConvParams {
+/// The corner of the first window of a layer from `source` to `region`, if `texels` hold frames like those of `source`.
+fn corner(source: &Region, region: &Region, shape: &LayerShape, texels: &Texture) -> Option<Corner> {
+    let Region { rows, cols, .. } = *region;
+    Corner::of(
+        &Region { rows, cols, ..*source },
+        shape.inputs,
+        shape.size / 2,
+        &texels.planes(),
+    )
+}
+
+/// The column in a texel in which the windows of all tiles begin, if the texture holds frames like their sources.
+fn shift_of(tiles: &[(Region, Region)], shape: &LayerShape, texels: &Texture) -> Option<usize> {
+    let mut shifts = tiles
+        .iter()
+        .map(|(s, r)| corner(s, r, shape, texels).map(|c| c.col % COLS));
+    let first = shifts.next()??;
+    shifts.all(|s| s == Some(first)).then_some(first)
+}
+
+fn launch_params(
+    PackedLayer { shape, plan, .. }: &PackedLayer,
+    [source, region]: [&Region; 2],
+    [pass, group]: [usize; 2],
+    texels: Option<&Texture>,
+) -> ConvParams {
     let planes = (pass * plan.planes) as u32;
     let first = region.first + (group * plan.co) as u32 * region.plane_stride;
-    ConvParams {
+    let mut params = ConvParams {
         dst: Region { first, ..*region },
         src_first: source.first + planes * source.plane_stride,
         src_row_stride: source.row_stride,
@@ -168,5 +242,15 @@ fn launch_params(plan: &ConvPlan, source: &Region, region: &Region, pass: usize,
         src_image_stride: source.image_stride,
         accumulate: u32::from(pass > 0),
         ..Default::default()
+    };
+    let corner = texels.and_then(|t| Some((t, corner(source, region, shape, t)?)));
+    if let Some((texels, Corner { row, col })) = corner {
+        params.first_plane = planes;
+        params.image_planes = shape.inputs as u32;
+        params.plane_rows = texels.planes().plane_rows as u32;
+        params.per_layer = texels.per_layer() as u32;
+        params.texel_row = row as u32;
+        params.texel_col = (col / COLS) as u32;
     }
+    params
 }

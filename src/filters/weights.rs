@@ -4,9 +4,9 @@
 //! blocks of weights that the launches of their plans bind. One list says which canonical weight goes where: the host packs
 //! by it, and `weights_pack.wgsl` does so after every change of trained weights.
 
-use super::{ConvLayer, ConvPlan, ConvStyle};
+use super::{ConvLayer, ConvPlan};
 use crate::Result;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, KernelStyle};
 
 /// Shape of a layer: planes read, planes written, side of the filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,15 @@ pub(crate) struct PackedLayer {
 }
 
 impl PackedLayer {
+    /// Planes read.
+    pub fn inputs(&self) -> usize {
+        self.shape.inputs
+    }
+
     /// Lays a layer out behind `sources`; `canonical` gives the index of a weight (output, input, row, column) of it.
     ///
-    /// Launch order is (pass, group); each launch has (source plane, ky, kx, c), planes padded to whole vec4s and launches
-    /// to a binding offset.
+    /// Launch order is (pass, group); each launch has, for every source plane, (c, tap) but for the last tap, then the last
+    /// taps (c), taps row by row; planes are padded to whole vec4s and launches to a binding offset.
     pub(super) fn lay_out(
         gpu: &Gpu,
         plan: &ConvPlan,
@@ -73,12 +78,11 @@ impl PackedLayer {
             for group in 0..plan.groups {
                 let launch = sources.len();
                 for plane in (0..plan.planes).map(|p| pass * plan.planes + p) {
-                    for ky in 0..shape.size {
-                        for kx in 0..shape.size {
-                            let filters = (0..plan.co).map(|c| group * plan.co + c);
-                            sources.extend(filters.map(|c| canonical(c, plane, ky, kx) as u32));
-                        }
-                    }
+                    let last = shape.size * shape.size - 1;
+                    let filters = group * plan.co..(group + 1) * plan.co;
+                    let of = |c, tap| canonical(c, plane, tap / shape.size, tap % shape.size) as u32;
+                    sources.extend(filters.clone().flat_map(|c| (0..last).map(move |tap| of(c, tap))));
+                    sources.extend(filters.map(|c| of(c, last)));
                     sources.resize(sources.len().next_multiple_of(4), PADDING);
                 }
                 sources.resize(launch + block, PADDING);
@@ -102,6 +106,7 @@ pub(super) fn pack(sources: &[u32], weights: &[f32]) -> Vec<f32> {
 /// The weights of layers and of their adjoints, packed for one style.
 #[derive(Debug)]
 pub struct PackedBank {
+    style: KernelStyle,
     buffer: Buffer,
     sources: Vec<u32>,
     forward: Vec<PackedLayer>,
@@ -113,7 +118,7 @@ impl PackedBank {
     ///
     /// # Errors
     /// Device errors.
-    pub fn new(gpu: &Gpu, layers: &[ConvLayer], style: ConvStyle) -> Result<Self> {
+    pub fn new(gpu: &Gpu, layers: &[ConvLayer], style: KernelStyle) -> Result<Self> {
         let (mut sources, mut forward, mut adjoint) = (Vec::new(), Vec::new(), Vec::new());
         let mut first = 0;
         for layer in layers {
@@ -134,11 +139,17 @@ impl PackedBank {
         }
         let weights: Vec<f32> = layers.iter().flat_map(|l| l.weights.iter().copied()).collect();
         Ok(Self {
+            style,
             buffer: gpu.written_uniform("weights", &pack(&sources, &weights))?,
             sources,
             forward,
             adjoint,
         })
+    }
+
+    /// The style that it is packed for.
+    pub fn style(&self) -> KernelStyle {
+        self.style
     }
 
     /// The packed weights.

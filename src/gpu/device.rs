@@ -14,6 +14,7 @@ use super::kernel::{Bound, Kernel, Specialisation};
 use super::params::{ParamTable, ShaderStruct};
 use super::profile::{Profile, Profiler};
 use super::recorder::Recorder;
+use super::style::KernelStyle;
 use crate::{Error, Result};
 
 /// How to open the device.
@@ -70,6 +71,7 @@ pub struct Gpu {
     budget: Option<u64>,
     timings: Mutex<Timings>,
     profiler: Option<Profiler>,
+    style: KernelStyle,
 }
 
 impl Gpu {
@@ -131,6 +133,11 @@ impl Gpu {
             );
         }
         let budget = summary.software.then(available_memory).flatten();
+        let style = if summary.software {
+            KernelStyle::SOFTWARE
+        } else {
+            KernelStyle::HARDWARE
+        };
         let timings = Timings {
             open: start.elapsed().as_secs_f64(),
             compile: 0.0,
@@ -149,6 +156,7 @@ impl Gpu {
             budget,
             timings: Mutex::new(timings),
             profiler: None,
+            style,
         };
         if !required_features.is_empty() {
             gpu.profiler = Some(Profiler::new(&gpu)?);
@@ -159,6 +167,18 @@ impl Gpu {
     /// The adapter in use.
     pub fn adapter(&self) -> &AdapterSummary {
         &self.summary
+    }
+
+    /// How kernels are cut unless a caller asks for something else: what suits the kind of adapter, or
+    /// [`Self::with_style`].
+    pub fn style(&self) -> KernelStyle {
+        self.style
+    }
+
+    /// The same device with another style.
+    #[must_use]
+    pub fn with_style(self, style: KernelStyle) -> Self {
+        Self { style, ..self }
     }
 
     /// The options the device was opened with.
@@ -295,15 +315,8 @@ impl Gpu {
         Ok(())
     }
 
-    pub(super) fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
-        let limit = self.limits.max_buffer_size;
-        if bytes > limit {
-            return Err(Error::OutOfMemory(format!(
-                "'{label}' needs {} MiB in one buffer, this adapter allows {} MiB; use a smaller image or crop",
-                bytes >> 20,
-                limit >> 20
-            )));
-        }
+    /// Enters `bytes` in the account of device memory.
+    pub(super) fn charge(&self, label: &str, bytes: u64) -> Result<Charge> {
         let total = self.allocated.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let charge = Charge {
             account: Arc::clone(&self.allocated),
@@ -318,6 +331,19 @@ impl Gpu {
                 budget >> 20
             )));
         }
+        Ok(charge)
+    }
+
+    pub(super) fn allocate(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
+        let limit = self.limits.max_buffer_size;
+        if bytes > limit {
+            return Err(Error::OutOfMemory(format!(
+                "'{label}' needs {} MiB in one buffer, this adapter allows {} MiB; use a smaller image or crop",
+                bytes >> 20,
+                limit >> 20
+            )));
+        }
+        let charge = self.charge(label, bytes)?;
         let descriptor = wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,

@@ -10,6 +10,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use super::buffer::Slice;
 use super::compose::Composed;
 use super::device::Gpu;
+use super::texture::Texture;
 use super::work::{Work, WorkTable};
 use crate::{Error, Result};
 
@@ -24,6 +25,8 @@ pub enum BindingKind {
     Read,
     /// `var<storage, read_write>`.
     ReadWrite,
+    /// `var name: texture_2d_array<f32>`, read with `textureLoad`.
+    Texture,
 }
 
 /// One binding of a kernel as naga sees it.
@@ -46,6 +49,8 @@ pub struct Reflected {
 pub enum Binding<'a> {
     /// Storage or uniform memory.
     Memory(Slice<'a>),
+    /// Planes in texels.
+    Texture(&'a Texture),
     /// A parameter table.
     #[doc(hidden)]
     Params {
@@ -60,6 +65,12 @@ pub enum Binding<'a> {
 impl<'a, T: Into<Slice<'a>>> From<T> for Binding<'a> {
     fn from(memory: T) -> Self {
         Self::Memory(memory.into())
+    }
+}
+
+impl<'a> From<&'a Texture> for Binding<'a> {
+    fn from(texture: &'a Texture) -> Self {
+        Self::Texture(texture)
     }
 }
 
@@ -143,14 +154,18 @@ pub fn reflect(composed: &Composed) -> Result<(naga::Module, ModuleInfo, Vec<Ref
                 BindingKind::ReadWrite
             }
             naga::AddressSpace::Storage { .. } => BindingKind::Read,
+            naga::AddressSpace::Handle if is_plane_texture(&module.types[variable.ty].inner) => BindingKind::Texture,
             _ => {
                 return Err(Error::Internal(format!(
-                    "shader '{}': '{name}' is no buffer",
+                    "shader '{}': '{name}' is neither a buffer nor a texture_2d_array<f32>",
                     composed.name
                 )));
             }
         };
-        let min_bytes = u64::from(type_bytes(&module, variable.ty));
+        let min_bytes = match kind {
+            BindingKind::Texture => 0,
+            _ => u64::from(type_bytes(&module, variable.ty)),
+        };
         bindings.push(Reflected {
             name: name.clone(),
             index: place.binding,
@@ -161,6 +176,14 @@ pub fn reflect(composed: &Composed) -> Result<(naga::Module, ModuleInfo, Vec<Ref
     }
     bindings.sort_by_key(|b| b.index);
     Ok((module, info, bindings))
+}
+
+fn is_plane_texture(ty: &naga::TypeInner) -> bool {
+    let float = naga::ImageClass::Sampled {
+        kind: naga::ScalarKind::Float,
+        multi: false,
+    };
+    matches!(ty, naga::TypeInner::Image { dim: naga::ImageDimension::D2, arrayed: true, class } if *class == float)
 }
 
 fn type_bytes(module: &naga::Module, ty: naga::Handle<naga::Type>) -> u32 {
@@ -265,6 +288,13 @@ impl Kernel {
                 .find(|(n, _)| *n == want.name)
                 .ok_or_else(|| fail(format!("binding '{}' is missing", want.name)))?;
             let (buffer, offset, bytes) = match (*given, want.kind) {
+                (Binding::Texture(texture), BindingKind::Texture) => {
+                    entries.push(wgpu::BindGroupEntry {
+                        binding: want.index,
+                        resource: wgpu::BindingResource::TextureView(&texture.view),
+                    });
+                    continue;
+                }
                 (
                     Binding::Params {
                         buffer,
@@ -281,7 +311,9 @@ impl Kernel {
                     (stride, count) = (Some(s), c);
                     (buffer, 0, bytes)
                 }
-                (Binding::Memory(s), kind) if kind != BindingKind::Params => (s.buffer, s.offset, s.bytes),
+                (Binding::Memory(s), kind) if !matches!(kind, BindingKind::Params | BindingKind::Texture) => {
+                    (s.buffer, s.offset, s.bytes)
+                }
                 _ => return Err(fail(format!("binding '{}' wants a {:?}", want.name, want.kind))),
             };
             if bytes < want.min_bytes || offset + bytes > buffer.bytes {
@@ -345,19 +377,25 @@ impl Bound {
 }
 
 fn layout_entry(binding: &Reflected) -> wgpu::BindGroupLayoutEntry {
+    let buffer = |ty| wgpu::BindingType::Buffer {
+        ty,
+        has_dynamic_offset: binding.kind == BindingKind::Params,
+        min_binding_size: NonZeroU64::new(binding.min_bytes),
+    };
     let ty = match binding.kind {
-        BindingKind::Uniform | BindingKind::Params => wgpu::BufferBindingType::Uniform,
-        BindingKind::Read => wgpu::BufferBindingType::Storage { read_only: true },
-        BindingKind::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+        BindingKind::Uniform | BindingKind::Params => buffer(wgpu::BufferBindingType::Uniform),
+        BindingKind::Read => buffer(wgpu::BufferBindingType::Storage { read_only: true }),
+        BindingKind::ReadWrite => buffer(wgpu::BufferBindingType::Storage { read_only: false }),
+        BindingKind::Texture => wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2Array,
+            multisampled: false,
+        },
     };
     wgpu::BindGroupLayoutEntry {
         binding: binding.index,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset: binding.kind == BindingKind::Params,
-            min_binding_size: NonZeroU64::new(binding.min_bytes),
-        },
+        ty,
         count: None,
     }
 }

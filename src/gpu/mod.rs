@@ -16,6 +16,8 @@ mod profile;
 mod recorder;
 pub mod reduce;
 pub mod shaders;
+mod style;
+mod texture;
 mod transfer;
 mod work;
 
@@ -27,5 +29,7 @@ pub use kernel::{Binding, BindingKind, Bound, Kernel, Reflected, Specialisation,
 pub use params::{ParamTable, ShaderStruct};
 pub use profile::{KernelTime, Launch, Profile};
 pub use recorder::Recorder;
+pub use style::{Blocks, KernelStyle, Source};
+pub use texture::{PlaneCopy, TexelPlanes, Texture};
 pub use transfer::Readback;
 pub use work::Work;

@@ -4,6 +4,7 @@ use super::buffer::Slice;
 use super::device::Gpu;
 use super::kernel::Bound;
 use super::profile::Block;
+use super::texture::{PlaneCopy, TexelPlanes};
 use super::transfer::Readback;
 
 /// Dispatches are handed to the device in batches of this many, so that it never waits for the host to finish recording
@@ -114,6 +115,52 @@ impl<'g> Recorder<'g> {
             Some(from.bytes),
         );
         self.pending += 1;
+    }
+
+    /// Records a copy of the first `planes` planes to where kernels read them as texels.
+    pub fn copy_planes(&mut self, PlaneCopy { from, to }: &PlaneCopy, planes: u32) {
+        self.pass = None;
+        let planes = (planes as usize).min(to.planes.planes);
+        let TexelPlanes {
+            row_stride, plane_rows, ..
+        } = to.planes;
+        let bytes_per_row = 4 * row_stride as u64;
+        let layer_rows = to.per_layer * plane_rows;
+        let whole = planes / to.per_layer;
+        // Whole layers, then what remains of one.
+        for (first, layers, rows) in [
+            (0, whole, layer_rows),
+            (whole, 1, (planes - whole * to.per_layer) * plane_rows),
+        ] {
+            if layers * rows == 0 {
+                continue;
+            }
+            let source = wgpu::TexelCopyBufferInfo {
+                buffer: from,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: (first * layer_rows) as u64 * bytes_per_row,
+                    bytes_per_row: Some(bytes_per_row as u32),
+                    rows_per_image: Some(layer_rows as u32),
+                },
+            };
+            let target = wgpu::TexelCopyTextureInfo {
+                texture: &to.raw,
+                mip_level: 0,
+                origin: wgpu::Origin3d {
+                    x: 0,
+                    y: 0,
+                    z: first as u32,
+                },
+                aspect: wgpu::TextureAspect::All,
+            };
+            let size = wgpu::Extent3d {
+                width: (row_stride / 4) as u32,
+                height: rows as u32,
+                depth_or_array_layers: layers as u32,
+            };
+            self.encoder().copy_buffer_to_texture(source, target, size);
+            self.pending += 1;
+        }
     }
 
     /// Hands everything recorded so far to the device and returns at once.

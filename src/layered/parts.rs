@@ -2,8 +2,8 @@
 
 use super::model::Layered;
 use super::unit_norm::UnitNorm;
-use crate::filters::{ConvLayer, ConvStyle, LayerShape, PackedBank};
-use crate::gpu::{Bound, Buffer, Gpu, Recorder};
+use crate::filters::{ConvLayer, LayerShape, PackedBank};
+use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder};
 use crate::spline::Spline;
 use crate::spline::device::TrainableBank;
 use crate::train::ScalingParams;
@@ -22,7 +22,7 @@ const ALIGNMENT: usize = 64;
 #[derive(Debug)]
 pub struct Parts {
     layers: Vec<ConvLayer>,
-    style: ConvStyle,
+    style: KernelStyle,
     raw: Buffer,
     effective: Buffer,
     packed: PackedBank,
@@ -40,7 +40,7 @@ impl Parts {
     /// # Errors
     /// Device errors.
     pub fn new(gpu: &Gpu, model: &Layered, unit_norm: bool) -> Result<Self> {
-        let style = ConvStyle::for_gpu(gpu);
+        let style = gpu.style();
         let layers = model.filters.clone();
         let packed = PackedBank::new(gpu, &layers, style)?;
         let weights: Vec<f32> = layers.iter().flat_map(|l| l.weights.iter().copied()).collect();
@@ -170,7 +170,7 @@ impl Parts {
         &self.packed
     }
 
-    pub(super) fn style(&self) -> ConvStyle {
+    pub(super) fn style(&self) -> KernelStyle {
         self.style
     }
 

@@ -1,7 +1,7 @@
 //! Passes over a network as lists of launches.
 
 use super::parts::Parts;
-use crate::filters::{ConvLayer, ConvPlan, ConvStage, Region};
+use crate::filters::{ConvLayer, ConvPlan, ConvStage, Ends, Region, Texels};
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
 use crate::model::{Tiling, device::LoadParams};
 use crate::spline::device::Pointwise;
@@ -79,6 +79,7 @@ pub(super) struct Maker<'a> {
     pub slots: usize,
     active: Buffer,
     widest: usize,
+    texels: Texels,
 }
 
 impl<'a> Maker<'a> {
@@ -92,6 +93,7 @@ impl<'a> Maker<'a> {
             slots,
             active: gpu.upload("active images", &all)?,
             widest: 2 * tiling.halo + 1,
+            texels: Texels::new(parts.style(), tiling.row_stride, tiling.plane_stride),
         })
     }
 
@@ -160,7 +162,10 @@ impl<'a> Maker<'a> {
         } else {
             packed.layer(index)
         };
-        let stage = ConvStage::with_weights(self.gpu, layer, packed.buffer(), src, dst, &[tile])?;
+        let (inputs, _) = self.planes(index, adjoint);
+        let texels = self.texels.of(self.gpu, self.slots * inputs)?;
+        let texels = texels.as_ref();
+        let stage = ConvStage::with_weights(self.gpu, layer, packed.buffer(), Ends { src, dst, texels }, &[tile])?;
         Ok(Op::Conv(stage))
     }
 
@@ -168,7 +173,16 @@ impl<'a> Maker<'a> {
     pub fn blur(&self, layer: &ConvLayer, src: &Buffer, dst: &Buffer) -> Result<Op> {
         let plan = ConvPlan::new(self.parts.style(), 1, 1, layer.size);
         let tile = (self.region(1), self.region(1));
-        Ok(Op::Conv(ConvStage::new(self.gpu, &plan, layer, src, dst, &[tile])?))
+        let texels = self.texels.of(self.gpu, self.slots)?;
+        Ok(Op::Conv(ConvStage::new(
+            self.gpu,
+            &plan,
+            layer,
+            src,
+            dst,
+            &[tile],
+            texels.as_ref(),
+        )?))
     }
 
     /// The shifts of set `set` added to `u`, in place.

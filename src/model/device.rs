@@ -4,9 +4,9 @@ use super::passes::{Forward, Maker};
 use super::ridge::Ridge;
 use super::split::Split;
 use super::tiles::Tiling;
-use crate::filters::{ConvStage, ConvStyle, PackedBank};
+use crate::filters::{ConvStage, PackedBank, Texels};
 use crate::gpu::reduce::Totals;
-use crate::gpu::{Bound, Buffer, Gpu, Recorder, Work};
+use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder, Work};
 use crate::spline::device::{ConstantBank, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
 
@@ -35,7 +35,7 @@ pub struct RunOptions {
     /// Noise level in units of the image range.
     pub sigma: f64,
     /// How convolutions are cut; `None` chooses by adapter.
-    pub style: Option<ConvStyle>,
+    pub style: Option<KernelStyle>,
     /// Side of the tiles; `None` takes the largest that fit.
     pub tile: Option<usize>,
 }
@@ -114,13 +114,15 @@ impl RidgeOnDevice {
             )));
         }
         let tiling = Tiling::new(&model.bank, images.height, images.width, images.slots, options.tile)?;
-        let style = options.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu));
+        let style = options.style.unwrap_or_else(|| gpu.style());
         let weights = PackedBank::new(gpu, model.bank.layers(), style)?;
+        let texels = Texels::new(style, tiling.row_stride, tiling.plane_stride);
         let make = Maker {
             gpu,
             bank: &model.bank,
             weights: &weights,
             tiling: &tiling,
+            texels: &texels,
             slots: images.slots,
             active: images.active,
         };

@@ -1,7 +1,7 @@
 //! The passes that models on the device are made of: the filters from images to responses, tile by tile, and their adjoint.
 
 use super::tiles::Tiling;
-use crate::filters::{ConvLayer, ConvPlan, ConvStage, FilterBank, PackedBank, Region};
+use crate::filters::{ConvLayer, ConvPlan, ConvStage, Ends, FilterBank, PackedBank, PackedLayer, Region, Texels};
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder, Work};
 use crate::spline::device::{Activations, Pointwise};
 use crate::{Result, shader_struct};
@@ -73,6 +73,8 @@ pub(crate) struct Maker<'a> {
     pub weights: &'a PackedBank,
     /// The tiles.
     pub tiling: &'a Tiling,
+    /// Textures for their frames.
+    pub texels: &'a Texels,
     /// Images at once.
     pub slots: usize,
     /// Indices of the images to work on, one u32 per slot.
@@ -153,17 +155,15 @@ impl Maker<'_> {
                 })
                 .collect();
             let dst = frames.get(index + 1).unwrap_or(responses);
-            let (layer, weights) = (self.weights.layer(index), self.weights.buffer());
-            stages.push(ConvStage::with_weights(
-                self.gpu,
-                layer,
-                weights,
-                &frames[index],
-                dst,
-                &tiles,
-            )?);
+            stages.push(self.stage(self.weights.layer(index), &frames[index], dst, &tiles)?);
         }
         Ok(Forward { load, stages })
+    }
+
+    fn stage(&self, layer: &PackedLayer, src: &Buffer, dst: &Buffer, tiles: &[(Region, Region)]) -> Result<ConvStage> {
+        let texels = self.texels.of(self.gpu, self.slots * layer.inputs())?;
+        let texels = texels.as_ref();
+        ConvStage::with_weights(self.gpu, layer, self.weights.buffer(), Ends { src, dst, texels }, tiles)
     }
 
     /// `W'` from `responses` back through `frames` to full planes in `gradient`; without one, the first layer's stage, the
@@ -193,8 +193,7 @@ impl Maker<'_> {
                 })
                 .collect();
             let src = frames.get(index + 1).unwrap_or(responses);
-            let (turned, weights) = (self.weights.adjoint(index), self.weights.buffer());
-            stages.push(ConvStage::with_weights(self.gpu, turned, weights, src, dst, &tiles)?);
+            stages.push(self.stage(self.weights.adjoint(index), src, dst, &tiles)?);
         }
         Ok(stages)
     }

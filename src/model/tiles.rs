@@ -6,6 +6,7 @@
 //! an untiled run.
 
 use crate::filters::{ConvLayer, FilterBank, Region};
+use crate::gpu::TexelPlanes;
 use crate::{Error, Result};
 
 /// Bytes that the responses of one tile may take: well below the default binding limit of 128 MiB.
@@ -35,7 +36,10 @@ pub struct Tiling {
     pub tiles: Vec<Tile>,
     /// Pixels added on every side.
     pub halo: usize,
-    /// Elements from row to row of a frame.
+    /// Columns before the first pixel in a frame, `halo` or a few more: windows of the widest filters begin with whole
+    /// texels ([`crate::gpu::TexelPlanes`]).
+    pub lead: usize,
+    /// Elements from row to row of a frame: whole rows of a texture.
     pub row_stride: usize,
     /// Elements of one plane of a frame.
     pub plane_stride: usize,
@@ -49,9 +53,9 @@ impl Tiling {
     /// [`Error::OutOfMemory`] if even a small tile does not fit.
     pub fn new(bank: &FilterBank, height: usize, width: usize, slots: usize, side: Option<usize>) -> Result<Self> {
         let halo = 2 * bank.radius();
-        let fits = |rows: usize, cols: usize| {
-            (rows + 2 * halo) * (cols + 2 * halo) * bank.channels() * slots * 4 <= RESPONSE_BYTES
-        };
+        let stride = |cols: usize| (cols + 2 * halo + 3).next_multiple_of(TexelPlanes::ROW);
+        let fits =
+            |rows: usize, cols: usize| (rows + 2 * halo) * stride(cols) * bank.channels() * slots * 4 <= RESPONSE_BYTES;
         let (mut rows, mut cols) = (height, width);
         if let Some(side) = side {
             (rows, cols) = (side.clamp(1, height), side.clamp(1, width));
@@ -82,39 +86,39 @@ impl Tiling {
                 cols: cols.min(width - left),
             })
             .collect();
-        let row_stride = cols + 2 * halo;
-        Ok(Self {
-            height,
-            width,
-            tiles,
-            halo,
-            row_stride,
-            plane_stride: row_stride * (rows + 2 * halo),
-        })
+        Ok(Self::with_frames([height, width], tiles, halo, widest_radius(bank)))
     }
 
     /// One tile for images that are worked on whole, however many: the frame adds only the zeros that the widest layer
     /// reads.
     pub fn whole(bank: &FilterBank, height: usize, width: usize) -> Self {
-        let halo = bank.layers().iter().map(ConvLayer::radius).max().unwrap_or(0);
-        Self::framed(halo, height, width)
+        Self::framed(widest_radius(bank), height, width)
     }
 
     /// One tile for whole images in frames with `halo` zeros on every side.
     pub fn framed(halo: usize, height: usize, width: usize) -> Self {
-        let row_stride = width + 2 * halo;
+        let tile = Tile {
+            top: 0,
+            left: 0,
+            rows: height,
+            cols: width,
+        };
+        Self::with_frames([height, width], vec![tile], halo, halo)
+    }
+
+    fn with_frames([height, width]: [usize; 2], tiles: Vec<Tile>, halo: usize, radius: usize) -> Self {
+        let rows = tiles.iter().map(|t| t.rows).max().unwrap_or(0);
+        let cols = tiles.iter().map(|t| t.cols).max().unwrap_or(0);
+        let lead = radius + (halo - radius).next_multiple_of(4);
+        let row_stride = (lead + cols + halo).next_multiple_of(TexelPlanes::ROW);
         Self {
             height,
             width,
-            tiles: vec![Tile {
-                top: 0,
-                left: 0,
-                rows: height,
-                cols: width,
-            }],
+            tiles,
             halo,
+            lead,
             row_stride,
-            plane_stride: row_stride * (height + 2 * halo),
+            plane_stride: row_stride * (rows + 2 * halo),
         }
     }
 
@@ -135,7 +139,7 @@ impl Tiling {
         Region {
             rows: (rows + 2 * margin) as u32,
             cols: (cols + 2 * margin) as u32,
-            first: self.frame_index(self.halo - margin, self.halo - margin) as u32,
+            first: self.frame_index(self.halo - margin, self.lead - margin) as u32,
             row_stride: self.row_stride as u32,
             plane_stride: self.plane_stride as u32,
             image_stride: (self.plane_stride * planes) as u32,
@@ -171,6 +175,10 @@ impl Tiling {
     }
 }
 
+fn widest_radius(bank: &FilterBank) -> usize {
+    bank.layers().iter().map(ConvLayer::radius).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +211,26 @@ mod tests {
     }
 
     #[test]
+    fn frames_are_rows_of_texels_and_the_widest_windows_begin_with_one() {
+        for (size, side) in [(1, None), (3, Some(7)), (5, None), (7, None), (9, Some(30)), (13, None)] {
+            let layer = ConvLayer::new(1, 2, size, vec![0.0; 2 * size * size]).unwrap();
+            let bank = FilterBank::new(vec![layer]).unwrap();
+            for tiling in [
+                Tiling::new(&bank, 61, 83, 1, side).unwrap(),
+                Tiling::whole(&bank, 61, 83),
+            ] {
+                let cols = tiling.tiles.iter().map(|t| t.cols).max().unwrap();
+                assert_eq!(
+                    (tiling.row_stride % TexelPlanes::ROW, (tiling.lead - size / 2) % 4),
+                    (0, 0)
+                );
+                assert!((tiling.halo..tiling.halo + 4).contains(&tiling.lead));
+                assert!(tiling.lead + cols + tiling.halo <= tiling.row_stride);
+            }
+        }
+    }
+
+    #[test]
     fn regions_know_which_part_lies_in_the_image() {
         let tiling = Tiling::new(&bank(), 40, 40, 1, Some(20)).unwrap();
         assert_eq!(tiling.tiles.len(), 4);
@@ -213,6 +241,6 @@ mod tests {
             "grows into the image above, not below"
         );
         let r = tiling.region(0, 12, 1);
-        assert_eq!((r.rows, r.first, r.inside_top, r.inside_rows), (44, 0, 12, 32));
+        assert_eq!((r.rows, r.first, r.inside_top, r.inside_rows), (44, 2, 12, 32));
     }
 }

@@ -45,6 +45,7 @@ impl RunRecord {
             versions: json!({ "knotwork": env!("CARGO_PKG_VERSION"), "wgpu": "30" }),
             adapter: json!({
                 "adapter": gpu.adapter(),
+                "kernels": gpu.style().name(),
                 "shader_checks": gpu.options().shader_checks,
                 "max_binding_bytes": gpu.limits().max_storage_buffer_binding_size,
                 "max_buffer_bytes": gpu.limits().max_buffer_size,

@@ -1,8 +1,8 @@
 //! The ridge regularizer with parameters that change on the device.
 
 use super::filter_norm::{FilterNorm, FilterPull};
-use crate::filters::{ConvLayer, ConvStyle, FilterBank, PackedBank, Region, norm};
-use crate::gpu::{Bound, Buffer, Gpu, Recorder};
+use crate::filters::{ConvLayer, FilterBank, PackedBank, Region, Texels, norm};
+use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder};
 use crate::model::passes::Maker;
 use crate::model::{NormKind, Ridge, Scaling, Tiling};
 use crate::spline::device::{Pointwise, TrainableBank};
@@ -51,7 +51,7 @@ pub struct BatchShape {
     /// Whether the filters are used divided by the certified bound of their norm; wants a bank of one layer.
     pub unit_norm: bool,
     /// How convolutions are cut; `None` chooses by adapter.
-    pub style: Option<ConvStyle>,
+    pub style: Option<KernelStyle>,
 }
 
 /// The ridge regularizer of [`Ridge`] for a batch of patches, each with a noise level of its own, with parameters that change on
@@ -69,8 +69,9 @@ pub struct BatchShape {
 pub struct TrainableRidge {
     model: Ridge,
     batch: BatchShape,
-    pub(super) style: ConvStyle,
+    pub(super) style: KernelStyle,
     pub(super) tiling: Tiling,
+    texels: Texels,
     weights: Buffer,
     effective: Buffer,
     packed: PackedBank,
@@ -106,7 +107,7 @@ impl TrainableRidge {
             )));
         }
         let (bank, channels) = (&model.bank, model.bank.channels());
-        let style = batch.style.unwrap_or_else(|| ConvStyle::for_gpu(gpu));
+        let style = batch.style.unwrap_or_else(|| gpu.style());
         let packed = PackedBank::new(gpu, bank.layers(), style)?;
         let weights: Vec<f32> = bank.layers().iter().flat_map(|l| l.weights.iter().copied()).collect();
         let weights = gpu.upload("filter weights", &weights)?;
@@ -141,12 +142,14 @@ impl TrainableRidge {
         let logs = scalings.forward(gpu, &[vectors(patches, channels)], 1, &sigmas, &logs)?;
 
         let tiling = Tiling::whole(bank, height, width);
+        let texels = Texels::new(style, tiling.row_stride, tiling.plane_stride);
         let active = gpu.upload("active images", &(0..patches as u32).collect::<Vec<_>>())?;
         let make = Maker {
             gpu,
             bank,
             weights: &packed,
             tiling: &tiling,
+            texels: &texels,
             slots: patches,
             active: &active,
         };
@@ -163,6 +166,7 @@ impl TrainableRidge {
             batch,
             style,
             tiling,
+            texels,
             weights,
             effective,
             packed,
@@ -311,6 +315,7 @@ impl TrainableRidge {
             bank: &self.model.bank,
             weights: &self.packed,
             tiling: &self.tiling,
+            texels: &self.texels,
             slots: self.batch.patches,
             active: &self.active,
         }

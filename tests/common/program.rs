@@ -60,6 +60,8 @@ impl Place {
             .env_remove("RUST_LOG")
             // Mesa complains on stderr where there is none, as in a container.
             .env("XDG_RUNTIME_DIR", std::env::temp_dir())
+            // What somebody calibrated here must not matter.
+            .env("KNOTWORK_CACHE", self.0.path().join("cache"))
             .envs(environment.iter().copied())
             .output()
             .unwrap();
