@@ -14,8 +14,8 @@ const SIDE: usize = 256;
 /// The best of so many rounds counts; the styles take turns.
 const ROUNDS: usize = 5;
 
-/// Seconds of a layer of 24 filters of 7x7 and its adjoint on an image of 256x256, for every style. Compiles all of them:
-/// up to a minute on a software driver that has not seen them, a second on a GPU.
+/// Seconds of a layer of 24 filters of 7x7 and its adjoint on an image of 256x256, for every style. Compiles all of
+/// them, which takes most of the time on a driver that has not seen them.
 ///
 /// # Errors
 /// Device errors.

@@ -21,7 +21,7 @@ pub enum Source {
     Texels,
 }
 
-/// A way to cut such kernels. Results do not depend on it but for the rounding of sums that a launch cannot hold.
+/// A way to cut such kernels. Results depend on it by rounding at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KernelStyle {
     /// Outputs of an invocation.
