@@ -53,7 +53,7 @@ fn bank(gpu: &Gpu, count: usize, even: bool) -> TrainableBank {
 
 /// One of the kernels beside this file.
 fn own_kernel(gpu: &Gpu, name: &str, text: &str, bank: &TrainableBank, u: &Buffer, y: &Buffer) -> (Bound, [u32; 3]) {
-    let params = PointwiseParams::new(region(), WALKERS, CHANNELS);
+    let params = PointwiseParams::new(region(), gpu.style().blocks, WALKERS, CHANNELS);
     let groups = [params.chunks(WALKERS), CHANNELS as u32, 1];
     let table = gpu.params(&[params]).unwrap();
     let mut memory = vec![("params", table.binding()), ("u", u.into()), ("y", y.into())];

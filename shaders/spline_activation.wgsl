@@ -1,7 +1,7 @@
 // Pointwise activation of a filter bank's responses, in place:
 //   u[c] <- phi_c(alpha_c u[c]) / alpha_c inside the image, 0 outside, which is what the adjoint's zero padding reads.
 // The derivative is phi_c'(alpha_c u): scaling changes where the knots lie, never the slopes.
-// One workgroup of 256 per 1024 * trips positions of a plane; group = (chunk, slot * CHANNELS + channel).
+// One workgroup of WALKERS per 4 * WALKERS * trips positions of a plane; group = (chunk, slot * CHANNELS + channel).
 // u: (slot, channel, row, column).
 #import walk
 #import spline
@@ -14,7 +14,7 @@ const SLOT_RECORDS: u32 = 0u; // records from slot to slot: 0 if all slots share
 @group(0) @binding(2) var<storage, read> channels: array<Channel>;
 @group(0) @binding(3) var<storage, read_write> u: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WALKERS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let slot = group.y / CHANNELS;
     let plane = group.y % CHANNELS;

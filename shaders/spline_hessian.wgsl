@@ -1,7 +1,7 @@
 // Product with the derivative of the activation, in place: the backward pass to the inputs, and the diagonal factor of the
 // Hessian-vector product W'[phi'(alpha W x) * (W v)]:
 //   v[c] <- phi_c'(alpha_c u[c]) v[c] inside the image, 0 outside.
-// One workgroup of 256 per 1024 * trips positions of a plane; group = (chunk, slot * CHANNELS + channel).
+// One workgroup of WALKERS per 4 * WALKERS * trips positions of a plane; group = (chunk, slot * CHANNELS + channel).
 // u, v: (slot, channel, row, column).
 #import walk
 #import spline
@@ -15,7 +15,7 @@ const SLOT_RECORDS: u32 = 0u; // records from slot to slot: 0 if all slots share
 @group(0) @binding(3) var<storage, read> u: array<f32>;
 @group(0) @binding(4) var<storage, read_write> v: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WALKERS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let slot = group.y / CHANNELS;
     let plane = group.y % CHANNELS;

@@ -2,7 +2,7 @@
 //   v = w + d,   u = J_c(alpha_c v) / alpha_c,   d <- v - u,   w <- w - u + d,   0 outside the image,
 // where J_c = (id + (lambda / rho) phi_c)^-1 is the spline with knots t_j + (lambda / rho) f_j and values t_j, so that u
 // minimises lambda alpha_c^-2 psi_c(alpha_c u) + rho/2 (u - v)^2. d counts as 0 before an image's first iteration.
-// One workgroup of 256 per 1024 * trips positions of a plane; group = (chunk, slot * CHANNELS + channel).
+// One workgroup of WALKERS per 4 * WALKERS * trips positions of a plane; group = (chunk, slot * CHANNELS + channel).
 // w: (slot, channel, row, column); dual: (image, channel, row, column), frames like those of w.
 #import agd
 #import walk
@@ -19,7 +19,7 @@ const SLOT_RECORDS: u32 = 0u; // records from slot to slot: 0 if all slots share
 @group(0) @binding(5) var<storage, read_write> w: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dual: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WALKERS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let slot = group.y / CHANNELS;
     let plane = group.y % CHANNELS;

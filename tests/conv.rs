@@ -155,7 +155,7 @@ fn check_from(layer: &ConvLayer, plan: &ConvPlan, shape: Shape, images: usize, l
 #[test]
 fn every_block_computes_the_sum_at_awkward_sizes() {
     let _turn = turn();
-    // (inputs, outputs, size), [co, rows]: one workgroup covers 4 blocks of rows x 8 blocks of 4 columns.
+    // (inputs, outputs, size), [co, rows]: sizes around 4 blocks of rows x 8 blocks of 4 columns.
     for ((inputs, outputs, size), block) in [
         ((1, 1, 1), [1, 1]),
         ((1, 4, 5), [2, 3]),
@@ -194,6 +194,49 @@ fn every_block_computes_the_sum_at_awkward_sizes() {
 }
 
 #[test]
+fn blocks_that_are_numbered_compute_the_sum_group_after_group() {
+    let _turn = turn();
+    // (inputs, outputs, size), [co, rows], groups of the one launch.
+    for ((inputs, outputs, size), block, groups) in [
+        ((1, 6, 3), [2, 3], 3),
+        ((1, 5, 5), [1, 8], 5),
+        ((3, 6, 3), [2, 1], 3),
+        ((2, 5, 1), [5, 2], 1),
+    ] {
+        let layer = layer(9, inputs, outputs, size);
+        let plan = ConvPlan::with_block(inputs, outputs, size, block).in_one_launch(size);
+        assert_eq!((plan.groups, plan.launches), (groups, 1));
+        let outside = Shape {
+            rows: 17,
+            cols: 31,
+            inside: [(3, 6), (2, 28)],
+        };
+        for (shape, images) in [(whole(1, 1), 1), (whole(29, 3), 1), (whole(13, 37), 3), (outside, 2)] {
+            check_from(&layer, &plan, shape, images, None);
+            check_from(&layer, &plan, shape, images, Some(size / 2 + 2));
+        }
+    }
+}
+
+#[test]
+fn numbers_of_blocks_go_on_in_the_next_row_of_workgroups() {
+    let _turn = turn();
+    // 65536 blocks fill a row of 1024 workgroups of 64.
+    let plan = ConvPlan::with_block(1, 1, 1, [1, 1]).in_one_launch(1);
+    assert_eq!(plan.workgroup([331, 803]), [64, 0]);
+    check_from(&layer(10, 1, 1, 1), &plan, whole(331, 803), 1, None);
+}
+
+#[test]
+fn weights_that_do_not_fit_a_binding_take_several_launches() {
+    let _turn = turn();
+    // 40 filters of 13 x 13 for 4 planes are 108 160 bytes: 20 of them in a launch.
+    let plan = ConvPlan::with_block(4, 40, 13, [1, 1]).in_one_launch(13);
+    assert_eq!((plan.groups, plan.launches, plan.passes), (20, 2, 1));
+    check_from(&layer(11, 4, 40, 13), &plan, whole(5, 9), 2, None);
+}
+
+#[test]
 fn the_plans_of_both_styles_compute_the_sum() {
     let _turn = turn();
     let software = [(1, 1, 1), (1, 4, 5), (8, 60, 5), (3, 7, 3)];
@@ -201,7 +244,7 @@ fn the_plans_of_both_styles_compute_the_sum() {
     for (style, layers) in [(KernelStyle::SOFTWARE, software), (KernelStyle::HARDWARE, hardware)] {
         for (inputs, outputs, size) in layers {
             let plan = ConvPlan::new(style, inputs, outputs, size);
-            assert_eq!((plan.co * plan.groups, plan.planes * plan.passes), (outputs, inputs));
+            assert_eq!((plan.co * plan.groups * plan.launches, plan.planes * plan.passes), (outputs, inputs));
             let shape = Shape {
                 rows: 17,
                 cols: 31,

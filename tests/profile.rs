@@ -61,12 +61,12 @@ fn layer_launches(gpu: &Gpu, lead: usize, [inputs, outputs, size]: [usize; 3]) -
     let plan = ConvPlan::new(gpu.style(), inputs, outputs, size);
     let shift = (gpu.style().source == Source::Texels).then_some((lead - size / 2) % 4);
     let constants = plan
-        .constants(size, shift)
+        .constants(size, shift, plan.workgroup(SIZE))
         .into_iter()
         .map(|(name, value)| format!(" {name}={value}"));
     (
         format!("conv{}", constants.collect::<String>()),
-        (plan.passes * plan.groups) as u64,
+        (plan.passes * plan.launches) as u64,
     )
 }
 
@@ -163,11 +163,15 @@ fn work_is_what_the_definitions_ask_for() {
 
 #[test]
 fn a_layer_loads_its_windows_and_stores_its_pixels() {
-    for (planes, co, rows, size, [height, width]) in
-        [(1, 1, 1, 1, [1, 1]), (3, 4, 4, 5, [9, 13]), (60, 8, 2, 3, [8, 16])]
-    {
-        let plan = ConvPlan::with_block(planes, co, size, [co, rows]);
-        assert_eq!((plan.passes, plan.groups), (1, 1));
+    for (planes, [groups, co], rows, size, [height, width]) in [
+        (1, [1, 1], 1, 1, [1, 1]),
+        (3, [1, 4], 4, 5, [9, 13]),
+        (60, [1, 8], 2, 3, [8, 16]),
+        (1, [3, 2], 4, 5, [9, 13]),
+        (3, [2, 4], 1, 3, [8, 16]),
+    ] {
+        let plan = ConvPlan::with_block(planes, groups * co, size, [co, rows]).in_one_launch(size);
+        assert_eq!((plan.passes, plan.launches, plan.groups), (1, 1, groups));
         for (adds, shift) in [(false, None), (true, None), (false, Some(0)), (true, Some(3))] {
             let texels = shift.map(|shift| {
                 (shift..shift + 4 + size - 1)
@@ -178,14 +182,15 @@ fn a_layer_loads_its_windows_and_stores_its_pixels() {
             let (mut loads, mut stores, mut multiply_adds) = (0, 0, 0);
             for top in (0..height).step_by(rows) {
                 for left in (0..width).step_by(4) {
-                    for _plane in 0..planes {
+                    // A single plane stays where it was loaded to.
+                    for _plane in 0..if planes == 1 { 1 } else { groups * planes } {
                         for _row in 0..rows + size - 1 {
                             loads += texels.map_or(4 + size - 1, |n| 4 * n);
                         }
                     }
                     let inside = (height - top).min(rows) * (width - left).min(4);
-                    stores += co * inside;
-                    multiply_adds += co * inside * planes * size * size;
+                    stores += groups * co * inside;
+                    multiply_adds += groups * co * inside * planes * size * size;
                 }
             }
             loads += if adds { stores } else { 0 };

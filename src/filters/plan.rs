@@ -2,8 +2,8 @@
 
 use crate::gpu::{Blocks, KernelStyle, Source, Work};
 
-/// One way to compute a layer: `passes` x `groups` launches, each adding `planes` source planes into `co` destination
-/// planes, `rows` x 4 pixels per invocation.
+/// One way to compute a layer: `passes` x `launches` launches, each adding `planes` source planes into `groups` times `co`
+/// destination planes, `rows` x 4 pixels per invocation at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvPlan {
     /// Source planes summed by one launch.
@@ -15,9 +15,11 @@ pub struct ConvPlan {
     /// Launches over the source planes; all but the first add to the destination.
     pub passes: usize,
     /// Launches over the destination planes.
+    pub launches: usize,
+    /// Blocks of `co` destination planes that an invocation computes one after the other.
     pub groups: usize,
-    /// Invocations per workgroup, in columns and rows.
-    pub workgroup: [usize; 2],
+    /// Whether workgroups take the blocks of an image in the order of their numbers, instead of rectangles of them.
+    pub numbered: bool,
 }
 
 /// Columns that one invocation computes: a vec4.
@@ -26,10 +28,16 @@ pub(super) const COLS: usize = 4;
 /// Most rows that a plan gives one invocation.
 const MAX_ROWS: usize = 8;
 
-/// Workgroups: a GPU wants 64 invocations, neighbours in a row. lavapipe runs 8 at a time, was far slower with workgroups of
-/// 8 and with rows of less than 8, and gains nothing from more than 32.
+/// Blocks per workgroup, in columns and rows: on a GPU neighbours share what they load. lavapipe runs 8 invocations at a time, was far
+/// slower with workgroups of 8, and loads from caches anyway: rows of 0 take blocks one after the other, which leaves none idle.
 const HARDWARE_WORKGROUP: [usize; 2] = [16, 4];
-const SOFTWARE_WORKGROUP: [usize; 2] = [8, 4];
+const SOFTWARE_WORKGROUPS: [usize; 4] = [64, 56, 48, 40];
+
+/// Blocks of an image beyond which it does not matter that the last workgroup is not full.
+const MANY_BLOCKS: usize = 512;
+
+/// Workgroups along the first dimension of a dispatch that numbers its blocks, where there may be at most 65535.
+const GROUPS_IN_A_ROW: usize = 1024;
 
 /// Multiply-adds written out in one kernel. Software drivers take one to two seconds per thousand to compile, once per
 /// machine (they cache the result); layers that cost little anyway get less.
@@ -74,10 +82,7 @@ impl ConvPlan {
                         .filter(move |co| {
                             co * rows * COLS <= SOFTWARE_SUMS && co * rows * COLS * size * size <= written_out
                         })
-                        .map(move |co| Self {
-                            workgroup: SOFTWARE_WORKGROUP,
-                            ..Self::with_block(inputs, outputs, size, [co, rows])
-                        })
+                        .map(move |co| Self::with_block(inputs, outputs, size, [co, rows]).in_one_launch(size))
                 });
                 plans
                     .min_by(|a, b| {
@@ -102,9 +107,56 @@ impl ConvPlan {
             co,
             rows,
             passes: inputs / planes,
-            groups: outputs / co,
-            workgroup: HARDWARE_WORKGROUP,
+            launches: outputs / co,
+            groups: 1,
+            numbered: false,
         }
+    }
+
+    /// The same for a software driver, in as few launches as the weights allow: invocations with a single source plane load its
+    /// pixels once for all destination planes, and on small images a launch costs more than what it computes.
+    #[must_use]
+    pub fn in_one_launch(self, size: usize) -> Self {
+        let all = self.launches * self.groups;
+        let bytes = 4 * Self { groups: 1, ..self }.weights_per_launch(size);
+        let groups = divisors(all).filter(|g| g * bytes <= WEIGHT_BYTES).last().unwrap_or(1);
+        Self {
+            launches: all / groups,
+            groups,
+            numbered: true,
+            ..self
+        }
+    }
+
+    /// Blocks per workgroup for planes of `rows` x `cols`, in columns and rows; rows are 0 where blocks go by their numbers. Where a plane
+    /// has few blocks, as many as leave the fewest invocations without one.
+    pub fn workgroup(&self, [rows, cols]: [usize; 2]) -> [usize; 2] {
+        let [down, across] = self.blocks([rows, cols]);
+        let blocks = down * across;
+        let [usual, ..] = SOFTWARE_WORKGROUPS;
+        let fewest = || SOFTWARE_WORKGROUPS.into_iter().min_by_key(|w| blocks.next_multiple_of(*w));
+        match self.numbered {
+            true if blocks < MANY_BLOCKS => [fewest().unwrap_or(usual), 0],
+            true => [usual, 0],
+            false => HARDWARE_WORKGROUP,
+        }
+    }
+
+    /// Blocks that a plane of `rows` x `cols` has, one below the other and side by side.
+    fn blocks(&self, [rows, cols]: [usize; 2]) -> [usize; 2] {
+        [rows.div_ceil(self.rows), cols.div_ceil(COLS)]
+    }
+
+    /// Workgroups for a plane of `rows` x `cols`, along two dimensions of a dispatch.
+    pub(super) fn dispatch(&self, workgroup: [usize; 2], size: [usize; 2]) -> [u32; 2] {
+        let [down, across] = self.blocks(size);
+        let [x, y] = if self.numbered {
+            let groups = (down * across).div_ceil(workgroup[0]);
+            [groups.min(GROUPS_IN_A_ROW), groups.div_ceil(GROUPS_IN_A_ROW)]
+        } else {
+            [across.div_ceil(workgroup[0]), down.div_ceil(workgroup[1])]
+        };
+        [x as u32, y as u32]
     }
 
     /// Estimated time per pixel on a software driver.
@@ -116,42 +168,49 @@ impl ConvPlan {
                 Source::Texels => TEXEL * texels(0, size) as f64,
             };
         let taps = (self.co * size * size) as f64;
-        let per_plane = window + WEIGHT * taps + MULTIPLY_ADD * taps * pixels;
-        let stores = ACCESS * self.co as f64 * pixels;
-        let per_pass = per_plane * self.planes as f64 + 2.0 * stores;
-        per_pass * (self.passes * self.groups) as f64 / pixels
+        let windows = self.windows() as f64 * window;
+        let sums = (WEIGHT + MULTIPLY_ADD * pixels) * taps * (self.planes * self.groups) as f64;
+        let stores = 2.0 * ACCESS * (self.co * self.groups) as f64 * pixels;
+        (windows + sums + stores) * (self.passes * self.launches) as f64 / pixels
     }
 
-    /// Work of one launch on one image: for every block of the plan that `rows` x `cols` pixels need, the windows of all
+    /// Windows that an invocation loads.
+    fn windows(&self) -> usize {
+        if self.planes == 1 {
+            1
+        } else {
+            self.planes * self.groups
+        }
+    }
+
+    /// Work of one launch on one image: for every block of the plan that a plane of so many rows and columns needs, the windows of all
     /// source planes (`shift` as in [`Self::constants`]); a store per pixel, and a load where it `adds`; the multiply-adds of
     /// all taps.
-    pub fn work(&self, size: usize, [rows, cols]: [usize; 2], adds: bool, shift: Option<usize>) -> Work {
-        let blocks = rows.div_ceil(self.rows) * cols.div_ceil(COLS);
+    pub fn work(&self, size: usize, plane: [usize; 2], adds: bool, shift: Option<usize>) -> Work {
         let loaded = shift.map_or(COLS + size - 1, |shift| 4 * texels(shift, size));
         let window = (self.rows + size - 1) * loaded;
-        let outputs = rows * cols * self.co;
-        let accesses = blocks * window * self.planes + outputs * if adds { 2 } else { 1 };
+        let outputs = plane[0] * plane[1] * self.co * self.groups;
+        let [down, across] = self.blocks(plane);
+        let accesses = down * across * window * self.windows() + outputs * if adds { 2 } else { 1 };
         Work {
             bytes: 4 * accesses as u64,
             multiply_adds: (outputs * self.planes * size * size) as u64,
         }
     }
 
-    /// Elements that must follow the last value a stage may need, whatever its plan: invocations beyond the region read on
-    /// without storing.
+    /// Elements that must follow the last value a stage may need, whatever its plan: blocks that reach beyond the region read
+    /// on without storing.
     pub(crate) fn slack(row_stride: usize, size: usize) -> usize {
-        let rows = HARDWARE_WORKGROUP[1].max(SOFTWARE_WORKGROUP[1]) * MAX_ROWS + size;
-        let cols = HARDWARE_WORKGROUP[0].max(SOFTWARE_WORKGROUP[0]) * COLS + size;
-        rows * row_stride + cols
+        (MAX_ROWS + size) * row_stride + COLS + size
     }
 
-    /// Elements of one launch's weights: whole vec4s per source plane.
+    /// Elements of one launch's weights: whole vec4s per group and source plane.
     pub(super) fn weights_per_launch(&self, size: usize) -> usize {
-        self.planes * (self.co * size * size).next_multiple_of(4)
+        self.groups * self.planes * (self.co * size * size).next_multiple_of(4)
     }
 
     /// The kernel's constants; `shift` is the column in a texel in which windows begin, `None` for a source of frames.
-    pub fn constants(&self, size: usize, shift: Option<usize>) -> Vec<(&'static str, u32)> {
+    pub fn constants(&self, size: usize, shift: Option<usize>, workgroup: [usize; 2]) -> Vec<(&'static str, u32)> {
         let rows = self.rows + size - 1;
         let [elements, texel_rows] = if shift.is_some() { [0, rows] } else { [rows, 0] };
         let shift = shift.unwrap_or(0);
@@ -159,6 +218,7 @@ impl ConvPlan {
             ("K", size),
             ("TAP_QUADS", (size * size - 1) / 4),
             ("PLANES", self.planes),
+            ("GROUPS", self.groups),
             ("CO", self.co),
             ("ROWS", self.rows),
             ("ELEMENT_ROWS", elements),
@@ -166,8 +226,8 @@ impl ConvPlan {
             ("SHIFT", shift),
             ("TEXELS", texels(shift, size)),
             ("ADDS", usize::from(self.passes > 1)),
-            ("WORKGROUP_X", self.workgroup[0]),
-            ("WORKGROUP_Y", self.workgroup[1]),
+            ("WORKGROUP_X", workgroup[0]),
+            ("WORKGROUP_Y", workgroup[1]),
         ]
         .map(|(name, value)| (name, value as u32))
         .to_vec()

@@ -132,21 +132,24 @@ impl ConvStage {
             block,
         } = layer;
         let window = texels.and_then(|t| Some((t, shift_of(tiles, shape, t)?)));
-        let kernel = gpu.kernel("conv", &plan.constants(shape.size, window.map(|(_, shift)| shift)))?;
-        let launches = plan.passes * plan.groups;
+        let sizes = || tiles.iter().map(|(_, r)| [r.rows, r.cols].map(|n| n as usize));
+        let workgroup = plan.workgroup(sizes().max().unwrap_or_default());
+        let shift = window.map(|(_, shift)| shift);
+        let kernel = gpu.kernel("conv", &plan.constants(shape.size, shift, workgroup))?;
+        let launches = plan.passes * plan.launches;
         let mut params = Vec::with_capacity(tiles.len() * launches);
         let mut work = Vec::with_capacity(tiles.len() * launches);
         for (source, region) in tiles {
             for pass in 0..plan.passes {
-                for group in 0..plan.groups {
+                for launch in 0..plan.launches {
                     params.push(launch_params(
                         layer,
                         [source, region],
-                        [pass, group],
+                        [pass, launch],
                         window.map(|(texels, _)| texels.as_ref()),
                     ));
                     let size = [region.rows as usize, region.cols as usize];
-                    work.push(plan.work(shape.size, size, pass > 0, window.map(|(_, shift)| shift)));
+                    work.push(plan.work(shape.size, size, pass > 0, shift));
                 }
             }
         }
@@ -169,11 +172,7 @@ impl ConvStage {
                 Ok(kernel.bind(gpu, &memory)?.with_work(Some(2), Arc::clone(&work)))
             })
             .collect::<Result<Vec<_>>>()?;
-        let [tile_cols, tile_rows] = [plan.workgroup[0] * COLS, plan.workgroup[1] * plan.rows].map(|n| n as u32);
-        let groups = tiles
-            .iter()
-            .map(|(_, r)| [r.cols.div_ceil(tile_cols), r.rows.div_ceil(tile_rows)])
-            .collect();
+        let groups = sizes().map(|size| plan.dispatch(workgroup, size)).collect();
         let copy = window.map(|(texels, _)| PlaneCopy::new(src, texels)).transpose()?;
         let image_planes = shape.inputs as u32;
         Ok(Self {
@@ -229,11 +228,11 @@ fn shift_of(tiles: &[(Region, Region)], shape: &LayerShape, texels: &Texture) ->
 fn launch_params(
     PackedLayer { shape, plan, .. }: &PackedLayer,
     [source, region]: [&Region; 2],
-    [pass, group]: [usize; 2],
+    [pass, launch]: [usize; 2],
     texels: Option<&Texture>,
 ) -> ConvParams {
     let planes = (pass * plan.planes) as u32;
-    let first = region.first + (group * plan.co) as u32 * region.plane_stride;
+    let first = region.first + (launch * plan.groups * plan.co) as u32 * region.plane_stride;
     let mut params = ConvParams {
         dst: Region { first, ..*region },
         src_first: source.first + planes * source.plane_stride,

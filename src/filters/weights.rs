@@ -62,8 +62,8 @@ impl PackedLayer {
 
     /// Lays a layer out behind `sources`; `canonical` gives the index of a weight (output, input, row, column) of it.
     ///
-    /// Launch order is (pass, group); each launch has, for every source plane, (c, tap) but for the last tap, then the last
-    /// taps (c), taps row by row; planes are padded to whole vec4s and launches to a binding offset.
+    /// Launches come in the order (pass, launch); each has, for every group and source plane, (c, tap) but for the last tap, then the
+    /// last taps (c), taps row by row; planes are padded to whole vec4s and launches to a binding offset.
     pub(super) fn lay_out(
         gpu: &Gpu,
         plan: &ConvPlan,
@@ -75,9 +75,11 @@ impl PackedLayer {
         let block = plan.weights_per_launch(shape.size).next_multiple_of(alignment);
         let first = sources.len();
         for pass in 0..plan.passes {
-            for group in 0..plan.groups {
-                let launch = sources.len();
-                for plane in (0..plan.planes).map(|p| pass * plan.planes + p) {
+            for launch in 0..plan.launches {
+                let start = sources.len();
+                let groups = launch * plan.groups..(launch + 1) * plan.groups;
+                let planes = pass * plan.planes..(pass + 1) * plan.planes;
+                for (group, plane) in groups.flat_map(|g| planes.clone().map(move |p| (g, p))) {
                     let last = shape.size * shape.size - 1;
                     let filters = group * plan.co..(group + 1) * plan.co;
                     let of = |c, tap| canonical(c, plane, tap / shape.size, tap % shape.size) as u32;
@@ -85,7 +87,7 @@ impl PackedLayer {
                     sources.extend(filters.map(|c| of(c, last)));
                     sources.resize(sources.len().next_multiple_of(4), PADDING);
                 }
-                sources.resize(launch + block, PADDING);
+                sources.resize(start + block, PADDING);
             }
         }
         Self {

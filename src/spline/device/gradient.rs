@@ -92,7 +92,7 @@ impl BankGradient {
         let planes = slots * channels;
         let walks: Vec<_> = regions
             .iter()
-            .map(|&r| PointwiseParams::new(r, WALKERS, planes))
+            .map(|&r| PointwiseParams::new(r, gpu.style().blocks, WALKERS, planes))
             .collect();
         let chunks: Vec<_> = walks.iter().map(|w| w.chunks(WALKERS)).collect();
         let sharers = if bank.shared() { channels } else { 1 };
@@ -237,7 +237,7 @@ impl BankHistogram {
         splines.check(slots)?;
         let params: Vec<_> = regions
             .iter()
-            .map(|&r| PointwiseParams::new(r, WALKERS, slots * bank.channels()))
+            .map(|&r| PointwiseParams::new(r, gpu.style().blocks, WALKERS, slots * bank.channels()))
             .collect();
         let reached = gpu.buffer("reached knots", bank.entries())?;
         let total = gpu.buffer("inputs", bank.ranges().len())?;

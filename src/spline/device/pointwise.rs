@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::TrainableBank;
 use crate::filters::Region;
-use crate::gpu::{Binding, Bound, Buffer, Gpu, Kernel, Recorder, Work};
+use crate::gpu::{Binding, Blocks, Bound, Buffer, Gpu, Kernel, Recorder, Work};
 use crate::spline::{Spline, SplineBank};
 use crate::{Error, Result, shader_struct};
 
@@ -24,12 +24,25 @@ shader_struct! {
     }
 }
 
-/// Invocations per workgroup of the pointwise kernels.
-pub(crate) const WALKERS: u32 = 256;
+/// Invocations per workgroup of the pointwise kernels: a software driver runs 8 at a time, and the fewer there are, the more
+/// positions each has to load its channel's knots for.
+fn walkers(blocks: Blocks) -> u32 {
+    match blocks {
+        Blocks::Large => 32,
+        Blocks::Small => 256,
+    }
+}
+
+/// Workgroups that keep a large device busy, or the cores of a processor.
+fn enough_groups(blocks: Blocks) -> u64 {
+    match blocks {
+        Blocks::Large => 64,
+        Blocks::Small => 1024,
+    }
+}
+
 /// Loading a channel's knots pays off over this many times four positions of an invocation.
 const MOST_TRIPS: u32 = 16;
-/// Workgroups that keep a large device busy.
-const ENOUGH_GROUPS: u32 = 1024;
 /// Workgroups along one dimension of a dispatch.
 const MOST_PLANES: usize = 65535;
 /// Segments that are compared one by one.
@@ -38,12 +51,12 @@ const MOST_PIVOTS: usize = 31;
 const COARSE_PIVOTS: usize = 16;
 
 impl PointwiseParams {
-    /// The walk of workgroups of `walkers` invocations over `region`, in enough chunks to keep a device busy that works
-    /// on `planes` such regions at once.
-    pub fn new(region: Region, walkers: u32, planes: usize) -> Self {
+    /// The walk of workgroups of `walkers` invocations over `region`, in enough chunks to keep a device that wants such
+    /// `blocks` busy with `planes` such regions at once.
+    pub fn new(region: Region, blocks: Blocks, walkers: u32, planes: usize) -> Self {
         let positions = u64::from(region.rows) * u64::from(region.cols);
         let at_once = u64::from(4 * walkers);
-        let shared = positions * planes as u64 / (at_once * u64::from(ENOUGH_GROUPS));
+        let shared = positions * planes as u64 / (at_once * enough_groups(blocks));
         let needed = positions.div_ceil(at_once).max(1);
         let trips = shared.clamp(1, u64::from(MOST_TRIPS)).min(needed) as u32;
         Self::with_trips(region, walkers, trips)
@@ -222,19 +235,22 @@ impl Pointwise {
     ) -> Result<Self> {
         splines.check(slots)?;
         let planes = slots * splines.channels;
+        let blocks = gpu.style().blocks;
+        let walkers = walkers(blocks);
         let params: Vec<_> = regions
             .iter()
-            .map(|&r| PointwiseParams::new(r, WALKERS, planes))
+            .map(|&r| PointwiseParams::new(r, blocks, walkers, planes))
             .collect();
+        let constants = [("WALKERS", walkers)];
         let names: Vec<&str> = memory.iter().map(|(name, _)| *name).collect();
-        let bytes = splines.kernel(gpu, kernel, &[])?.element_bytes(&names);
+        let bytes = splines.kernel(gpu, kernel, &constants)?.element_bytes(&names);
         let work: Vec<Work> = params.iter().map(|p| p.work(bytes)).collect();
         let bound = splines
-            .bind(gpu, kernel, &[], gpu.params(&params)?.binding(), memory)?
+            .bind(gpu, kernel, &constants, gpu.params(&params)?.binding(), memory)?
             .with_work(Some(1), work);
         Ok(Self {
             bound,
-            chunks: params.iter().map(|p| p.chunks(WALKERS)).collect(),
+            chunks: params.iter().map(|p| p.chunks(walkers)).collect(),
             channels: splines.channels as u32,
         })
     }
