@@ -16,7 +16,10 @@ use knotwork::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 
 type Part = (&'static str, fn(&RidgeOnDevice, &mut Recorder<'_>));
 
-/// `W` and the pointwise activation run on the first tile only; the sizes below have one.
+/// Sides of images that are one tile: `W` and the pointwise activation run on the first tile only.
+const WHOLE: [usize; 3] = [128, 256, 512];
+/// Sides of images in tiles.
+const TILED: [usize; 2] = [2048, 4096];
 const PARTS: [Part; 4] = [
     ("W", |m, r| m.record_responses(r, 0, 1)),
     ("activation", |m, r| m.record_activation(r, 0, 1)),
@@ -30,7 +33,7 @@ fn parts_of_the_gradient(criterion: &mut Criterion) {
     let model = dct(&DctSettings::default()).unwrap();
     let mut group = criterion.benchmark_group(model.name.clone());
     group.sample_size(10);
-    for side in [128, 256, 512] {
+    for side in WHOLE.into_iter().chain(TILED) {
         let source = gpu.upload("source", &noise::gaussian(1, 0, side * side)).unwrap();
         let gradient = gpu.buffer("gradient", side * side).unwrap();
         let active = gpu.upload("active", &[0_u32]).unwrap();
@@ -48,8 +51,8 @@ fn parts_of_the_gradient(criterion: &mut Criterion) {
         };
         let prepared = RidgeOnDevice::new(&gpu, &model, &options, &images, &gradient, Extra::None).unwrap();
         group.throughput(Throughput::Elements((side * side) as u64));
-        for (name, record) in PARTS {
-            group.bench_function(BenchmarkId::new(name, side), |bench| {
+        for (name, record) in PARTS.iter().filter(|(name, _)| *name == "gradient" || WHOLE.contains(&side)) {
+            group.bench_function(BenchmarkId::new(*name, side), |bench| {
                 bench.iter(|| {
                     let mut recorder = gpu.record();
                     record(&prepared, &mut recorder);

@@ -6,7 +6,8 @@ mod common;
 mod patches_of_folders;
 
 use common::{gpu, turn, values};
-use knotwork::filters::norm;
+use knotwork::filters::{ConvLayer, FilterBank, norm};
+use knotwork::model::{Ridge, Scaling};
 use knotwork::spline::Spline;
 use knotwork::train::data::{Batch, Corpus, DataSettings};
 use knotwork::train::{
@@ -287,6 +288,91 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
         seen += 1;
     }
     assert_eq!(seen, 4);
+}
+
+/// A model as a training might have left it, in a file.
+fn trained(folder: &std::path::Path) -> (Ridge, String) {
+    let mut model = start_model(&config()).unwrap();
+    let layer = &model.bank.layers()[0];
+    let weights = values(31, layer.weights.len());
+    model.bank = FilterBank::new(vec![ConvLayer::new(1, 5, 5, weights).unwrap()]).unwrap();
+    for (channel, activation) in model.activations.iter_mut().enumerate() {
+        *activation = activation.with_affine_output(0.5 + 0.1 * channel as f64, 0.0).unwrap();
+    }
+    for (channel, log) in model.scaling.log.iter_mut().enumerate() {
+        *log = Spline::new(vec![0.0, 0.03, 0.2], vec![0.1, -0.2, 0.3 * channel as f64]).unwrap();
+    }
+    model.scaling.epsilon = 2e-3;
+    let path = folder.join("trained.safetensors");
+    model.write(&path).unwrap();
+    (model, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_training_goes_on_from_another_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, start) = trained(folder.path());
+    let mut larger = config();
+    larger.model = ModelSettings {
+        start,
+        filters: 7,
+        size: 9,
+        scaling_knots: 5,
+        ..larger.model
+    };
+    let new = start_model(&larger).unwrap();
+    new.check().unwrap();
+    // Its filters stand in the middle, and the others are a tenth of them.
+    let (old_layer, new_layer) = (&old.bank.layers()[0], &new.bank.layers()[0]);
+    let mut rest = new_layer.weights.clone();
+    for (n, weight) in old_layer.weights.iter().enumerate() {
+        let at = n / 25 * 81 + (n / 5 % 5 + 2) * 9 + n % 5 + 2;
+        assert_eq!(std::mem::take(&mut rest[at]).to_bits(), weight.to_bits());
+    }
+    let square = |weights: &[f32]| weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>();
+    assert!(rest[..5 * 81].iter().all(|w| *w == 0.0));
+    let typical = square(&old_layer.weights) / 5.0;
+    for filter in rest[5 * 81..].chunks(81) {
+        assert!((square(filter) / typical - 0.01).abs() < 1e-6);
+        assert!(filter.iter().sum::<f32>().abs() < 1e-5, "a filter with a mean");
+    }
+    // Its activations keep their knots; its scalings hold where they are sampled.
+    assert_eq!(new.activations[..5], old.activations[..]);
+    assert_eq!((new.activations.len(), new.scaling.log.len()), (7, 7));
+    let alpha = |scaling: &Scaling, channel: usize, sigma: f64| {
+        scaling.log[channel].value(sigma).exp() / (sigma + scaling.epsilon)
+    };
+    for (channel, knot) in (0..5).flat_map(|c| new.scaling.log[c].knots().iter().map(move |k| (c, *k))) {
+        let (a, b) = (alpha(&old.scaling, channel, knot), alpha(&new.scaling, channel, knot));
+        assert!((a / b - 1.0).abs() < 1e-9, "{a} and {b} at {knot}");
+    }
+}
+
+#[test]
+fn what_settings_have_no_room_for_is_no_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, start) = trained(folder.path());
+    let refusal = |change: &dyn Fn(&mut ModelSettings)| {
+        let mut config = config();
+        config.model.start.clone_from(&start);
+        change(&mut config.model);
+        match start_model(&config) {
+            Err(error @ Error::Input { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refusal(&|m| m.filters = 4).contains("5 filters of 5x5"));
+    assert!(refusal(&|m| (m.filters, m.size) = (5, 3)).contains("5 filters of 5x5"));
+    assert!(refusal(&|m| m.mu = 11.0).contains("slopes in [-1, 12]"));
+    assert!(refusal(&|m| m.shared = true).contains("shared"));
+    assert!(refusal(&|m| m.start = "nowhere.safetensors".into()).contains("nowhere.safetensors"));
+    let layers = [(1, 2), (2, 5)].map(|(i, o)| ConvLayer::new(i, o, 3, values(5, 9 * i * o)).unwrap());
+    let deep = Ridge {
+        bank: FilterBank::new(layers.to_vec()).unwrap(),
+        ..old
+    };
+    deep.write(std::path::Path::new(&start)).unwrap();
+    assert!(refusal(&|_| ()).contains("2 layers"));
 }
 
 #[test]

@@ -37,7 +37,10 @@ pub struct RidgeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
-    /// Filters, in one layer; they start as cosines of low frequency.
+    /// What to start from: `cosines` of low frequency, or the file or the name of a model with no more filters, to be trained
+    /// further. The settings of activations at the start are for filters that it does not have.
+    pub start: String,
+    /// Filters, in one layer.
     pub filters: usize,
     /// Their side, odd.
     pub size: usize,
@@ -142,6 +145,7 @@ impl Default for RidgeConfig {
 impl Default for ModelSettings {
     fn default() -> Self {
         Self {
+            start: super::start::COSINES.into(),
             filters: 24,
             size: 7,
             rho: 1.0,

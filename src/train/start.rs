@@ -1,24 +1,109 @@
 //! The regularizer with which a training starts.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::RidgeConfig;
-use crate::Result;
 use crate::filters::{ConvLayer, FilterBank};
-use crate::model::{NormKind, Ridge, Scaling};
+use crate::model::{NormKind, Ridge, Scaling, Shipped};
 use crate::spline::Spline;
+use crate::{Error, Result};
 
 /// Keeps scalings finite at `sigma = 0`, a thousandth of a grey level.
 pub(super) const EPSILON: f64 = 1e-3 / 255.0;
 
+/// [`super::ModelSettings::start`] of a training that starts from nothing.
+pub(super) const COSINES: &str = "cosines";
+
+/// Norm of the filters that are added to those of another model, in units of the root mean square of theirs: next to nothing, so
+/// that the regularizer is still that model's, but not zero, where a filter has no gradient.
+const FRESH: f64 = 0.1;
+
+/// What `[model] start` names: the start of [`cosine_model`], or another model, to be trained further. Its filters come first, with zeros
+/// around them if they are smaller, and the cosines that follow in order of frequency after them, [`FRESH`]; its activations keep their
+/// knots, its scalings are sampled anew.
+///
+/// # Errors
+/// As [`RidgeConfig::check`]; [`Error::Input`] for an unusable file or a model that the settings have no room for.
+pub fn start_model(config: &RidgeConfig) -> Result<Ridge> {
+    config.check()?;
+    let fresh = cosine_model(config)?;
+    let start = config.model.start.as_str();
+    if start == COSINES {
+        return Ok(fresh);
+    }
+    let path = Path::new(start);
+    continued(config, &Shipped::or_file(path)?, fresh).map_err(|why| Error::input(path, why))
+}
+
+/// `old` in the shape that the settings ask for, filled up from `fresh`; or why there is no such thing.
+fn continued(config: &RidgeConfig, old: &Ridge, fresh: Ridge) -> Result<Ridge, String> {
+    let model = &config.model;
+    let [layer] = old.bank.layers() else {
+        let layers = old.bank.layers().len();
+        return Err(format!("has {layers} layers of filters; a training starts from one"));
+    };
+    let (filters, size) = (layer.outputs, layer.size);
+    if filters > model.filters || size > model.size {
+        return Err(format!(
+            "has {filters} filters of {size}x{size}; set [model] filters and size to no less"
+        ));
+    }
+    let (low, high) = old.slope_bounds;
+    if low < -model.rho || high > model.mu {
+        return Err(format!(
+            "has slopes in [{low}, {high}]; set [model] rho and mu to {} and {high} at least",
+            -low
+        ));
+    }
+    if model.shared && old.activations.len() > 1 {
+        return Err("has an activation for each channel; set [model] shared to false".into());
+    }
+
+    let norm = |weights: &[f32]| weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
+    let typical = norm(&layer.weights) / (filters as f64).sqrt();
+    let (margin, taps) = ((model.size - size) / 2, model.size * model.size);
+    let mut weights = vec![0.0_f32; filters * taps];
+    for (n, weight) in layer.weights.iter().enumerate() {
+        let [filter, row, col] = [n / (size * size), n / size % size, n % size];
+        weights[filter * taps + (row + margin) * model.size + col + margin] = *weight;
+    }
+    for filter in fresh.bank.layers()[0].weights.chunks(taps).skip(filters) {
+        let scale = FRESH * typical / norm(filter);
+        weights.extend(filter.iter().map(|w| (scale * f64::from(*w)) as f32));
+    }
+    let bank = ConvLayer::new(1, model.filters, model.size, weights).and_then(|layer| FilterBank::new(vec![layer]));
+
+    let of_channel = |splines: &[Spline], channel: usize| splines[channel.min(splines.len() - 1)].clone();
+    let mut scaling = fresh.scaling;
+    for (channel, log) in scaling.log.iter_mut().take(filters).enumerate() {
+        let before = of_channel(&old.scaling.log, channel);
+        // The same alpha = exp(s(sigma)) / (sigma + epsilon) with the epsilon of trainings; finite at sigma = 0 without one, too.
+        let sampled = |sigma: &f64| {
+            let change = (sigma + EPSILON) / (sigma + old.scaling.epsilon).max(EPSILON);
+            before.value(*sigma) + change.ln()
+        };
+        let values = log.knots().iter().map(sampled).collect();
+        *log = Spline::new(log.knots().to_vec(), values).map_err(|e| e.to_string())?;
+    }
+    let mut activations = fresh.activations;
+    for (channel, activation) in activations.iter_mut().take(filters).enumerate() {
+        *activation = of_channel(&old.activations, channel);
+    }
+    Ok(Ridge {
+        bank: bank.map_err(|e| e.to_string())?,
+        activations,
+        scaling,
+        provenance: json!({ "trained": false, "start": old.name }),
+        ..fresh
+    })
+}
+
 /// Cosine filters of low frequency, which share the smallest square that has enough of them, and the activation
 /// `clamp(mu t / 2, -threshold, threshold)`, a smoothed absolute value: convex, and inside any slope bounds. Knots lie
 /// symmetrically, from the knee to `range` at equal ratios, so that training can bend the activation where responses are.
-///
-/// # Errors
-/// As [`RidgeConfig::check`].
-pub fn start_model(config: &RidgeConfig) -> Result<Ridge> {
-    config.check()?;
+fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
     let model = &config.model;
     let side = (3..=model.size)
         .step_by(2)
