@@ -25,9 +25,13 @@ lint: ## formatting, clippy and documentation, warnings as errors
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps --document-private-items
 
+# Tests of kernels that others call, too: many times, or in blocks that take a driver minutes to compile with checks.
+REPEATS = --skip certified_constants_hold_for_pairs --skip norm:: --skip descent:: --skip the_plans_of_both_styles --skip weights_beyond_one_binding
+
 shader-tests: ## all tests, then the device tests again with runtime checks inside the shaders
 	$(CARGO) test --release --locked
-	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test conv --test spline_kernels --test spline_bank --test spline_gradient --test spline_clip --test tv2_prox --test fit --test ridge --test denoise --test network_gradient --test filter_norm --test hypergradient --test optimiser --test training --test fft --test mri --test pnp --test pnp_kernels --test flow_kernels --test layered --test radon --test splitting --test error_bound --test cli_kernels
+	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test filters --test splines --test operators --test solvers --test trainings --test networks -- $(REPEATS)
+	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test programs cli_kernels::
 
 bench: setup ## time the kernels
 	$(CARGO) bench --locked

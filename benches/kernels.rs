@@ -51,7 +51,10 @@ fn parts_of_the_gradient(criterion: &mut Criterion) {
         };
         let prepared = RidgeOnDevice::new(&gpu, &model, &options, &images, &gradient, Extra::None).unwrap();
         group.throughput(Throughput::Elements((side * side) as u64));
-        for (name, record) in PARTS.iter().filter(|(name, _)| *name == "gradient" || WHOLE.contains(&side)) {
+        for (name, record) in PARTS
+            .iter()
+            .filter(|(name, _)| *name == "gradient" || WHOLE.contains(&side))
+        {
             group.bench_function(BenchmarkId::new(*name, side), |bench| {
                 bench.iter(|| {
                     let mut recorder = gpu.record();

@@ -134,7 +134,11 @@ impl ConvPlan {
         let [down, across] = self.blocks([rows, cols]);
         let blocks = down * across;
         let [usual, ..] = SOFTWARE_WORKGROUPS;
-        let fewest = || SOFTWARE_WORKGROUPS.into_iter().min_by_key(|w| blocks.next_multiple_of(*w));
+        let fewest = || {
+            SOFTWARE_WORKGROUPS
+                .into_iter()
+                .min_by_key(|w| blocks.next_multiple_of(*w))
+        };
         match self.numbered {
             true if blocks < MANY_BLOCKS => [fewest().unwrap_or(usual), 0],
             true => [usual, 0],
@@ -176,11 +180,7 @@ impl ConvPlan {
 
     /// Windows that an invocation loads.
     fn windows(&self) -> usize {
-        if self.planes == 1 {
-            1
-        } else {
-            self.planes * self.groups
-        }
+        if self.planes == 1 { 1 } else { self.planes * self.groups }
     }
 
     /// Work of one launch on one image: for every block of the plan that a plane of so many rows and columns needs, the windows of all

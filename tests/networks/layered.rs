@@ -1,0 +1,642 @@
+//! Networks of layers: passes and gradients against f64 formulas, certificates against pairs of images, training bit by bit.
+
+use crate::common::{gpu, values};
+use crate::reference;
+use crate::reference::device::turn;
+use crate::reference::layered::Network;
+use crate::reference::{dot, norm, widen};
+use knotwork::Result;
+use knotwork::layered::{
+    ActivationKind, Architecture, Held, Kind, Layered, LayeredConfig, LayeredDenoiser, LayeredRunner, LayeredSettings,
+    LayeredState, LayeredTrainer, LossGradient, Parts, start_model,
+};
+use knotwork::spline::{SlopeBounds, Spline, clip_slopes};
+use knotwork::train::data::{Batch, DataSettings};
+use knotwork::train::{ImageLoss, KnotAdaptation, Schedule};
+
+fn config(kind: Kind) -> LayeredConfig {
+    LayeredConfig {
+        batch: 3,
+        network: LayeredSettings {
+            kind,
+            channels: 10,
+            depth: 3,
+            start_knots: 7,
+            range: 0.8,
+            step: 0.6,
+            ..LayeredSettings::default()
+        },
+        data: DataSettings {
+            patch: 11,
+            sigma: (0.1, 0.1),
+            ..DataSettings::default()
+        },
+        adaptation: KnotAdaptation {
+            every: 4,
+            max_knots: 9,
+            ..KnotAdaptation::default()
+        },
+        schedule: Schedule {
+            steps: 12,
+            warm_up: 2,
+            ..Schedule::default()
+        },
+        validation: Held { every: 4, images: 1 },
+        ..LayeredConfig::of_kind(kind)
+    }
+}
+
+/// All variants: a denoiser, unrolled networks with own and with shared parameters, without and with blur.
+fn variants() -> Vec<LayeredConfig> {
+    let mut tied = config(Kind::Unrolled);
+    tied.network.tied = true;
+    let mut blurred = config(Kind::Unrolled);
+    blurred.network.blur = 0.6;
+    let mut both = tied.clone();
+    both.network.blur = 0.6;
+    vec![config(Kind::Denoiser), config(Kind::Unrolled), tied, blurred, both]
+}
+
+fn moved(config: &LayeredConfig) -> (Layered, Vec<Vec<f32>>) {
+    moved_by(config, 0.05)
+}
+
+/// The start with everything moved away from the identity: filters by up to `filters`, shifts, scalings, bent splines inside the
+/// bounds.
+fn moved_by(config: &LayeredConfig, filters: f32) -> (Layered, Vec<Vec<f32>>) {
+    let mut model = start_model(config).unwrap();
+    for (n, layer) in model.filters.iter_mut().enumerate() {
+        let noise = values(50 + n as u64, layer.weights.len());
+        layer.weights.iter_mut().zip(noise).for_each(|(w, v)| *w += filters * v);
+    }
+    let (low, high) = model.slope_bounds;
+    // Room for rounding values to f32.
+    let bounds = SlopeBounds::new((low + 1e-4).min(0.0), high - 1e-4).unwrap();
+    let mut logs = Vec::new();
+    for (set, activations) in model.activations.iter_mut().enumerate() {
+        let channels = activations.len();
+        for (channel, spline) in activations.iter_mut().enumerate() {
+            let bends = values(70 + (set * 100 + channel) as u64, spline.len());
+            let bent = spline.values().iter().zip(bends).map(|(f, v)| f + 0.2 * f64::from(v));
+            let bent = clip_slopes(&Spline::new(spline.knots().to_vec(), bent.collect()).unwrap(), &bounds).unwrap();
+            let rounded = bent.values().iter().map(|f| f64::from(*f as f32)).collect();
+            *spline = Spline::new(spline.knots().to_vec(), rounded).unwrap();
+        }
+        model.shifts[set] = values(90 + set as u64, channels).iter().map(|v| 0.1 * v).collect();
+        let own: Vec<f32> = values(95 + set as u64, channels).iter().map(|v| 0.3 * v).collect();
+        model.scalings[set] = own.iter().map(|l| l.exp()).collect();
+        logs.push(own);
+    }
+    (model, logs)
+}
+
+fn image(seed: u64, pixels: usize) -> Vec<f32> {
+    values(seed, pixels).iter().map(|v| 0.5 + 0.4 * v).collect()
+}
+
+/// The parameters on the device, with the logarithms of the scalings exactly as given.
+fn parts(model: &Layered, logs: &[Vec<f32>]) -> Parts {
+    let parts = Parts::new(gpu(), model, true).unwrap();
+    let mut all: Vec<f32> = gpu().read(parts.logs()).unwrap();
+    for (set, own) in logs.iter().enumerate() {
+        let (first, count) = parts.range(set);
+        all[first..first + count].copy_from_slice(own);
+    }
+    gpu().write(parts.logs(), &all).unwrap();
+    let mut recorder = gpu().record();
+    parts.record_refresh(&mut recorder);
+    recorder.submit();
+    drop(recorder);
+    parts
+}
+
+#[test]
+fn networks_agree_with_their_formulas() {
+    let _turn = turn();
+    for config in variants() {
+        let (raw, logs) = moved(&config);
+        let parts = parts(&raw, &logs);
+        let model = parts.read(gpu(), &raw, true).unwrap();
+        model.check().unwrap();
+        let network = Network::new(&raw, &logs);
+        for (layer, want) in model.filters.iter().zip(network.filters()) {
+            for (got, want) in layer.weights.iter().zip(want) {
+                assert!((f64::from(*got) - want).abs() < 2e-6, "{got} against {want}");
+            }
+        }
+        let size = [9, 14];
+        let runner = LayeredRunner::new(gpu(), &model, 2, size).unwrap();
+        let images = image(1, 2 * size[0] * size[1]);
+        gpu().write(runner.output(), &vec![f32::NAN; images.len()]).unwrap();
+        let got = runner.run(gpu(), &images).unwrap();
+        assert_eq!(got, runner.run(gpu(), &images).unwrap(), "two runs differ");
+        for (got, image) in got.chunks_exact(126).zip(images.chunks_exact(126)) {
+            let want = network.run(&widen(image), size);
+            for (got, want) in got.iter().zip(&want) {
+                assert!((f64::from(*got) - want).abs() < 2e-5, "{got} against {want}");
+            }
+        }
+    }
+}
+
+/// Moves one parameter.
+type Nudge = Box<dyn Fn(&mut Network, f64)>;
+
+/// Every group of parameters, two entries per layer of each, against central differences of the loss in f64.
+#[test]
+fn gradients_are_the_derivatives_of_the_loss() {
+    let _turn = turn();
+    for (variant, config) in variants().into_iter().enumerate() {
+        let losses: &[ImageLoss] = if variant == 0 {
+            &[ImageLoss::L2, ImageLoss::L1]
+        } else {
+            &[ImageLoss::L2]
+        };
+        for &loss in losses {
+            let (raw, logs) = moved(&config);
+            let parts = parts(&raw, &logs);
+            let (slots, size) = (2, [6, 5]);
+            let pixels = size[0] * size[1];
+            let gradient = LossGradient::new(gpu(), &parts, &raw, loss, slots, size).unwrap();
+            let (noisy, clean) = (image(5, slots * pixels), image(6, slots * pixels));
+            let weights = [0.7_f32, 0.2];
+            for buffer in [gradient.weights(), gradient.shifts(), gradient.scalings()] {
+                gpu().write(buffer, &vec![f32::NAN; buffer.len()]).unwrap();
+            }
+            let (got, squared) = gradient.run(gpu(), &noisy, &clean, &weights, false).unwrap().unwrap();
+
+            let network = Network::new(&raw, &logs);
+            let of = |network: &Network| {
+                let filters = network.filters();
+                let mut total = 0.0;
+                for (slot, weight) in weights.iter().enumerate() {
+                    let own = slot * pixels..(slot + 1) * pixels;
+                    let out = network.run_with(&filters, &widen(&noisy[own.clone()]), size);
+                    for (x, c) in out.iter().zip(&clean[own]) {
+                        let d = x - f64::from(*c);
+                        let value = if loss == ImageLoss::L1 { d.abs() } else { 0.5 * d * d };
+                        total += f64::from(*weight) * value;
+                    }
+                }
+                total
+            };
+            assert!((got / of(&network) - 1.0).abs() < 1e-5, "loss {got}");
+            assert!(squared > 0.0);
+            let check = |name: &str, at: usize, got: f32, scale: f64, nudge: Nudge| {
+                let step = 1e-5;
+                let side = |s: f64| {
+                    let mut moved = network.clone();
+                    nudge(&mut moved, s * step);
+                    of(&moved)
+                };
+                let want = (side(1.0) - side(-1.0)) / (2.0 * step);
+                assert!(
+                    (f64::from(got) - want).abs() < 2e-4 * scale + 2e-4 * want.abs(),
+                    "variant {variant}, {loss:?}, {name} {at}: {got} against {want}, largest {scale}"
+                );
+            };
+            let largest = |v: &[f32]| v.iter().fold(0.0_f64, |m, g| m.max(f64::from(g.abs())));
+
+            let all: Vec<f32> = gpu().read(gradient.weights()).unwrap();
+            let mut first = 0;
+            for layer in 0..raw.filters.len() {
+                let count = raw.filters[layer].weights.len();
+                let own = &all[first..first + count];
+                for at in [3, count / 2 + 1, count - 2] {
+                    check(
+                        "weight",
+                        at,
+                        own[at],
+                        0.1 * largest(own),
+                        Box::new(move |n, s| n.raw[layer][at] += s),
+                    );
+                }
+                first += count;
+            }
+            let shifts: Vec<f32> = gpu().read(gradient.shifts()).unwrap();
+            let scalings: Vec<f32> = gpu().read(gradient.scalings()).unwrap();
+            for set in 0..raw.activations.len() {
+                let (start, count) = parts.range(set);
+                for at in [0, count - 1] {
+                    let own = &shifts[start..start + count];
+                    check(
+                        "shift",
+                        at,
+                        own[at],
+                        0.1 * largest(own),
+                        Box::new(move |n, s| n.shifts[set][at] += s),
+                    );
+                    let own = &scalings[start..start + count];
+                    check(
+                        "scaling",
+                        at,
+                        own[at],
+                        0.1 * largest(own),
+                        Box::new(move |n, s| n.logs[set][at] += s),
+                    );
+                }
+                let own: Vec<f32> = gpu().read(gradient.values(set).unwrap()).unwrap();
+                let knots = raw.activations[set][0].len();
+                for (channel, knot) in [(0, 3), (4, 2), (9, 5)] {
+                    let at = channel * knots + knot;
+                    let nudge = move |n: &mut Network, s: f64| n.values[set][channel][knot] += s;
+                    check("value", at, own[at], 0.1 * largest(&own), Box::new(nudge));
+                }
+            }
+        }
+    }
+}
+
+/// Pairs at all distances, and pairs along directions that the network stretches most, found by climbing.
+#[test]
+fn certified_constants_hold_for_pairs_of_images() {
+    let _turn = turn();
+    let size = [4, 5];
+    let pixels = size[0] * size[1];
+    let slots = 500;
+    for config in [config(Kind::Denoiser), {
+        let mut one = config(Kind::Unrolled);
+        one.network.depth = 1;
+        one
+    }] {
+        // Filters close to the identity lose little, so that the bounds are nearly attained.
+        let (raw, logs) = moved_by(&config, 0.002);
+        let model = parts(&raw, &logs).read(gpu(), &raw, true).unwrap();
+        assert!(model.lipschitz() <= 1.0 + 1e-8);
+        let runner = LayeredRunner::new(gpu(), &model, slots, size).unwrap();
+        let run = |images: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            let flat: Vec<f32> = images.iter().flatten().map(|v| *v as f32).collect();
+            let out = runner.run(gpu(), &flat).unwrap();
+            out.chunks_exact(pixels).map(widen).collect()
+        };
+        let (mut largest, mut firmness) = (0.0_f64, f64::INFINITY);
+        let mut directions: Vec<Vec<f64>> = (0..slots as u64).map(|s| widen(&values(s, pixels))).collect();
+        // 100,000 pairs for the denoiser, 20,000 for a proximal operator.
+        let rounds = if config.network.kind == Kind::Denoiser { 200 } else { 40 };
+        for round in 0..rounds {
+            let at: Vec<Vec<f64>> = (0..slots as u64)
+                .map(|s| widen(&values(round * 1000 + s, pixels)))
+                .collect();
+            // Far apart at first: rounding to f32 is relative to the images, not to their distance.
+            let far = 0.2 + 1.3 * (round % 10) as f64;
+            let other: Vec<Vec<f64>> = at
+                .iter()
+                .zip(&directions)
+                .map(|(x, d)| x.iter().zip(d).map(|(x, d)| f64::from((x + far * d) as f32)).collect())
+                .collect();
+            let at: Vec<Vec<f64>> = at
+                .iter()
+                .map(|x| x.iter().map(|v| f64::from(*v as f32)).collect())
+                .collect();
+            let (fx, fy) = (run(&at), run(&other));
+            for s in 0..slots {
+                let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>();
+                let (dx, df) = (minus(&other[s], &at[s]), minus(&fy[s], &fx[s]));
+                largest = largest.max(norm(&df) / norm(&dx));
+                firmness = firmness.min((dot(&df, &dx) - dot(&df, &df)) / dot(&dx, &dx));
+                // The next direction: what came out, for it is what is stretched; fresh ones now and then.
+                directions[s] = if round % 20 == 19 {
+                    widen(&values(7000 + round * 1000 + s as u64, pixels))
+                } else {
+                    let length = norm(&df).max(1e-9) / (pixels as f64).sqrt();
+                    df.iter().map(|v| v / length).collect()
+                };
+            }
+        }
+        assert!(largest <= 1.0 + 1e-6, "stretched by {largest}");
+        assert!(largest > 0.7, "the pairs do not test anything: {largest}");
+        if config.network.kind == Kind::Unrolled {
+            assert!(firmness >= -1e-6, "not firmly non-expansive by {firmness}");
+        }
+    }
+}
+
+#[test]
+fn an_unrolled_run_is_the_iteration_of_its_solver() {
+    let _turn = turn();
+    let mut config = config(Kind::Unrolled);
+    config.network.tied = true;
+    config.network.blur = 0.6;
+    let (raw, logs) = moved(&config);
+    let model = parts(&raw, &logs).read(gpu(), &raw, true).unwrap();
+    let network = Network::new(&raw, &logs);
+    let filters = network.filters();
+    let size = [8, 9];
+    let y = image(3, 72);
+    let mut x = widen(&y);
+    for steps in 1..=12 {
+        x = network.iterate(0, &filters[0], 0.6, &x, &widen(&y), size);
+        let mut own = model.clone();
+        own.architecture = match own.architecture {
+            Architecture::Unrolled { step, blur, .. } => Architecture::Unrolled { steps, step, blur },
+            other => other,
+        };
+        let got = LayeredRunner::new(gpu(), &own, 1, size)
+            .unwrap()
+            .run(gpu(), &y)
+            .unwrap();
+        let worst = got
+            .iter()
+            .zip(&x)
+            .map(|(g, w)| (f64::from(*g) - w).abs())
+            .fold(0.0, f64::max);
+        assert!(worst < 2e-5, "{steps} steps: {worst}");
+    }
+}
+
+/// Edges with noise.
+fn patches(config: &LayeredConfig, step: u64) -> Batch {
+    let (count, side) = (config.batch, config.data.patch);
+    let clean: Vec<f32> = (0..count)
+        .flat_map(|slot| {
+            let turn = values(step * 31 + slot as u64, 2);
+            (0..side * side).map(move |n| {
+                let (row, col) = ((n / side) as f32 - 5.0, (n % side) as f32 - 5.0);
+                if turn[0] * row + turn[1] * col > 0.0 { 0.8 } else { 0.2 }
+            })
+        })
+        .collect();
+    let noise = values(900 + step, clean.len());
+    Batch {
+        noisy: clean.iter().zip(noise).map(|(c, v)| c + 0.17 * v).collect(),
+        clean,
+        sigmas: vec![0.1; count],
+        first_sample: step * count as u64,
+    }
+}
+
+fn run(state: &LayeredState, from: u64, to: u64) -> Result<LayeredState> {
+    let mut trainer = LayeredTrainer::new(gpu(), state)?;
+    for step in from..to {
+        let batch = patches(&state.config, step);
+        let report = trainer.step(&batch)?;
+        assert!(report.taken.is_some() && report.loss.is_finite(), "{report:?}");
+        if (step + 1) % 4 == 0 {
+            trainer.adapt(&batch)?;
+        }
+    }
+    let mut state = trainer.state()?;
+    state.progress.seconds = 0.0;
+    Ok(state)
+}
+
+#[test]
+fn a_resumed_training_continues_bit_by_bit() {
+    let _turn = turn();
+    for config in [config(Kind::Denoiser), config(Kind::Unrolled)] {
+        let start = LayeredState::start(&config, "edges").unwrap();
+        let whole = run(&start, 0, 9).unwrap();
+        for cut in [4, 6] {
+            let half = run(&start, 0, cut).unwrap();
+            let half = LayeredState::from_bytes(&half.to_bytes().unwrap()).unwrap();
+            assert_eq!(
+                run(&half, cut, 9).unwrap().to_bytes().unwrap(),
+                whole.to_bytes().unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn training_denoises_moves_knots_and_keeps_every_bound() {
+    let _turn = turn();
+    let kinds = [
+        ActivationKind::Spline,
+        ActivationKind::Relu,
+        ActivationKind::Prelu,
+        ActivationKind::Abs,
+    ];
+    for (kind, activation) in [Kind::Denoiser, Kind::Unrolled]
+        .into_iter()
+        .flat_map(|k| kinds.map(|a| (k, a)))
+        .filter(|(k, a)| *k == Kind::Denoiser || *a == ActivationKind::Spline)
+    {
+        let mut config = config(kind);
+        config.network.activation = activation;
+        config.schedule.steps = 60;
+        let mut trainer = LayeredTrainer::new(gpu(), &LayeredState::start(&config, "edges").unwrap()).unwrap();
+        let (mut first, mut last) = (0.0, 0.0);
+        for step in 0..60 {
+            let batch = patches(&config, step);
+            let report = trainer.step(&batch).unwrap();
+            if step < 10 {
+                first += report.psnr / 10.0;
+            }
+            if step >= 50 {
+                last += report.psnr / 10.0;
+            }
+            if activation == ActivationKind::Spline && (step == 19 || step == 39) {
+                let before = trainer.model().unwrap();
+                let event = trainer.adapt(&batch).unwrap();
+                let after = trainer.model().unwrap();
+                assert!(event.inserted > 0 && event.largest <= 9, "{event:?}");
+                let y = image(2, 100);
+                let of = |model| {
+                    LayeredRunner::new(gpu(), &model, 1, [10, 10])
+                        .unwrap()
+                        .run(gpu(), &y)
+                        .unwrap()
+                };
+                let change = of(before)
+                    .iter()
+                    .zip(of(after))
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f32::max);
+                assert!(change < 5e-3, "moving knots changed the result by {change}");
+            }
+        }
+        assert!(
+            last > first + 0.5,
+            "{kind:?} {activation:?}: {first:.2} dB, then {last:.2} dB"
+        );
+        let model = trainer.model().unwrap();
+        model.check().unwrap();
+        let back = Layered::from_bytes(&model.to_bytes().unwrap()).unwrap();
+        assert_eq!(back, model);
+    }
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_refused_and_changes_nothing() {
+    let _turn = turn();
+    let config = config(Kind::Denoiser);
+    let mut trainer = LayeredTrainer::new(gpu(), &LayeredState::start(&config, "edges").unwrap()).unwrap();
+    trainer.step(&patches(&config, 0)).unwrap();
+    let before = trainer.state().unwrap();
+    let mut bad = patches(&config, 1);
+    bad.noisy[7] = f32::NAN;
+    assert!(trainer.step(&bad).unwrap().taken.is_none());
+    let after = trainer.state().unwrap();
+    assert_eq!(after.raw, before.raw);
+    assert_eq!(after.moments, before.moments);
+    assert_eq!(after.progress.refused, 1);
+}
+
+#[test]
+fn models_outside_their_bounds_are_refused() {
+    let (mut model, _) = moved(&config(Kind::Denoiser));
+    let refused = |model: &Layered, word: &str| {
+        let error = model.check().unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    // The filters of `moved` are those before their norm is divided out.
+    refused(&model, "norm");
+    model = start_model(&config(Kind::Denoiser)).unwrap();
+    model.filters[1] = start_model(&config(Kind::Denoiser)).unwrap().filters[1].clone();
+    model.filters[1].weights.iter_mut().for_each(|w| *w *= 0.5);
+    model.filters[0].weights.iter_mut().for_each(|w| *w *= 0.99);
+    model.filters[2].weights.iter_mut().for_each(|w| *w *= 0.99);
+    for spline in model.activations.iter_mut().flatten() {
+        let values = spline.values().iter().map(|f| 0.99 * f).collect();
+        *spline = Spline::new(spline.knots().to_vec(), values).unwrap();
+    }
+    model.check().unwrap();
+    let good = model.clone();
+    model.activations[0][3] = Spline::new(vec![-1.0, 0.0, 1.0], vec![-1.0, 0.0, 1.01]).unwrap();
+    refused(&model, "slopes");
+    model = good.clone();
+    model.architecture = Architecture::Denoiser { averaging: 0.0 };
+    refused(&model, "averaging");
+    model = good.clone();
+    model.shifts[1].pop();
+    refused(&model, "channels");
+    model = good.clone();
+    model.scalings[1][0] = 0.0;
+    refused(&model, "scaling");
+    model = good.clone();
+    model.filters.pop();
+    refused(&model, "chain");
+    let good_again = good.clone();
+    model = good;
+    model.slope_bounds = (-1.5, 1.0);
+    refused(&model, "slope bounds");
+    model = good_again.clone();
+    model.shifts.pop();
+    refused(&model, "sets");
+    model = good_again;
+    model.sigma = 1e-300;
+    refused(&model, "noise");
+    let mut unrolled = start_model(&config(Kind::Unrolled)).unwrap();
+    unrolled
+        .filters
+        .iter_mut()
+        .for_each(|l| l.weights.iter_mut().for_each(|w| *w *= 0.9));
+    for spline in unrolled.activations.iter_mut().flatten() {
+        let values = spline.values().iter().map(|f| 0.99 * f).collect();
+        *spline = Spline::new(spline.knots().to_vec(), values).unwrap();
+    }
+    unrolled.check().unwrap();
+    unrolled.architecture = Architecture::Unrolled {
+        steps: 3,
+        step: 2.0,
+        blur: vec![],
+    };
+    refused(&unrolled, "step");
+    unrolled.architecture = Architecture::Unrolled {
+        steps: 1,
+        step: 0.5,
+        blur: vec![0.0; 9],
+    };
+    unrolled.filters.truncate(1);
+    unrolled.activations.truncate(1);
+    unrolled.shifts.truncate(1);
+    unrolled.scalings.truncate(1);
+    refused(&unrolled, "step");
+    unrolled.architecture = Architecture::Unrolled {
+        steps: 1_000_000_000,
+        step: 0.5,
+        blur: vec![],
+    };
+    refused(&unrolled, "steps");
+}
+
+/// Channels that hardly couple and differ in size: what the device makes of them is certified all the same.
+#[test]
+fn the_norm_bound_of_a_layer_is_tight_for_what_training_makes() {
+    let _turn = turn();
+    let mut config = config(Kind::Denoiser);
+    config.network.depth = 4;
+    let mut raw = start_model(&config).unwrap();
+    for layer in &mut raw.filters {
+        let (inputs, taps) = (layer.inputs, layer.size * layer.size);
+        for (n, w) in layer.weights.iter_mut().enumerate() {
+            *w = *w * (1.7_f32).powi((n / taps % inputs) as i32 % 5 - 2) + 1e-4;
+        }
+    }
+    let parts = Parts::new(gpu(), &raw, true).unwrap();
+    let used = parts.read(gpu(), &raw, true).unwrap();
+    for (layer, norm) in used.norms().into_iter().enumerate() {
+        assert!((0.99..1.0 + 1e-5).contains(&norm), "layer {layer}: {norm}");
+    }
+}
+
+/// The bound against the largest singular value of the layer as a dense matrix, which it must not undercut.
+#[test]
+fn the_norm_bound_of_a_layer_is_never_too_small() {
+    for (seed, inputs, outputs) in [(1, 1, 4), (2, 3, 3), (3, 5, 2), (4, 4, 1)] {
+        let layer = reference::models::layer(seed, inputs, outputs, 3);
+        let side = 9;
+        let pixels = side * side;
+        let mut x = vec![0.0; inputs * pixels];
+        x.iter_mut().enumerate().for_each(|(n, v)| *v = 1.0 + (n % 7) as f64);
+        let mut norm_squared = 0.0;
+        for _ in 0..200 {
+            let size = [side, side];
+            let y = reference::correlate(&layer, &reference::Bounded::exact(&x), size);
+            let z = reference::scatter(&layer, &reference::Bounded::exact(&y.value), size).value;
+            norm_squared = norm(&z) / norm(&x);
+            let length = norm(&z);
+            x = z.iter().map(|v| v / length).collect();
+        }
+        let bound = knotwork::filters::norm::row_sum_bound(&layer);
+        assert!(bound >= norm_squared * (1.0 - 1e-9), "{bound} below {norm_squared}");
+        assert!(bound < 40.0 * norm_squared, "{bound} says nothing about {norm_squared}");
+    }
+}
+
+#[test]
+fn the_settings_and_models_that_come_along_are_valid_and_belong_together() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    for (kind, settings, name) in [
+        (Kind::Denoiser, "denoiser", "denoiser-25"),
+        (Kind::Unrolled, "unrolled", "deblur-8"),
+    ] {
+        let config = LayeredConfig::read(&folder.join(format!("configs/{settings}.toml")), kind).unwrap();
+        let model = Layered::shipped_or_file(std::path::Path::new(name)).unwrap();
+        assert_eq!(config.name, name);
+        assert_eq!(model.provenance["config"], serde_json::to_value(&config).unwrap());
+        assert_eq!(
+            model.provenance["steps"], config.schedule.steps,
+            "{name} is not trained to the end"
+        );
+        assert!(model.lipschitz() <= 1.0 + 1e-8);
+        let file = Layered::read(&folder.join(format!("models/{name}.safetensors"))).unwrap();
+        assert_eq!(file, model);
+    }
+}
+
+/// `D_s(x) = (1 - a) x + a s N(x / s)` with `s = sigma / sigma_0`.
+#[test]
+fn a_network_runs_scaled_for_other_noise_levels() {
+    let _turn = turn();
+    let mut config = config(Kind::Denoiser);
+    config.network.averaging = 0.3;
+    let (raw, logs) = moved(&config);
+    let model = parts(&raw, &logs).read(gpu(), &raw, true).unwrap();
+    let network = Network::new(&raw, &logs);
+    let (size, y) = ([6, 7], image(4, 42));
+    let denoiser = LayeredDenoiser::new(gpu(), &model, size).unwrap();
+    for scale in [1.0, 0.5, 3.0] {
+        let got = denoiser.run(gpu(), &y, 0.1 * scale).unwrap();
+        let scaled: Vec<f64> = y.iter().map(|v| f64::from(*v) / scale).collect();
+        let out = network.run(&scaled, size);
+        for ((got, y), n) in got.iter().zip(&y).zip(&out) {
+            let want = 0.7 * f64::from(*y) + 0.3 * scale * n;
+            assert!(
+                (f64::from(*got) - want).abs() < 3e-5,
+                "scale {scale}: {got} against {want}"
+            );
+        }
+    }
+    assert!(denoiser.run(gpu(), &y, 0.0).is_err() && denoiser.run(gpu(), &y[1..], 0.1).is_err());
+}

@@ -1,0 +1,154 @@
+//! Forward operators and their adjoints against dense matrices in f64, and the bounds of their norms.
+
+use crate::applied::{check, check_norm, run};
+use crate::common::{gpu, turn, values};
+use crate::reference::operators;
+use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Mri, Radon, apply};
+
+const BOUNDARIES: [Boundary; 3] = [Boundary::Zero, Boundary::Circular, Boundary::Reflect];
+
+#[test]
+fn masks() {
+    let _turn = turn();
+    for size in [[1, 1], [17, 13], [65, 127]] {
+        let mask: Vec<f32> = values(3, size[0] * size[1])
+            .iter()
+            .map(|v| f32::from(u8::from(*v > -0.3 || size == [1, 1])))
+            .collect();
+        let mask = Mask::new(size, mask).unwrap();
+        let dense = if size[0] * size[1] < 1000 {
+            Some(operators::mask(&mask))
+        } else {
+            None
+        };
+        match dense {
+            Some(dense) => {
+                check("mask", &mask, &dense);
+                check_norm("mask", &mask, &dense, 1.0 + 1e-12);
+            }
+            None => {
+                // Two workgroups: every pixel on its own.
+                let x = values(4, size[0] * size[1]);
+                let got = run(&mask, &x, false);
+                for ((g, m), x) in got.iter().zip(mask.values()).zip(&x) {
+                    assert_eq!(*g, m * x);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blurs_with_every_boundary() {
+    let _turn = turn();
+    for (size, kernel_size) in [
+        ([1, 1], [1, 1]),
+        ([13, 17], [3, 5]),
+        ([11, 9], [4, 2]),
+        ([16, 12], [7, 1]),
+        ([9, 22], [9, 9]),
+        ([5, 37], [2, 13]),
+    ] {
+        for boundary in BOUNDARIES {
+            let kernel: Vec<f32> = values(5, kernel_size[0] * kernel_size[1])
+                .iter()
+                .map(|v| v + 0.4)
+                .collect();
+            let blur = Blur::new(size, kernel, kernel_size, boundary).unwrap();
+            let dense = operators::blur(&blur, size);
+            check(&format!("{kernel_size:?} on {size:?}, {boundary:?}"), &blur, &dense);
+            let positive: Vec<f32> = blur.kernel().iter().map(|k| k.abs() + 0.01).collect();
+            let blur = Blur::new(size, positive, kernel_size, boundary).unwrap();
+            let name = format!("positive {kernel_size:?} on {size:?}, {boundary:?}");
+            check_norm(&name, &blur, &operators::blur(&blur, size), 1.05);
+        }
+    }
+}
+
+#[test]
+fn down_sampling_by_two_three_and_four() {
+    let _turn = turn();
+    for (factor, size) in [(2, [18, 10]), (3, [15, 21]), (4, [16, 20])] {
+        let blur = Blur::downsampling(size, factor).unwrap();
+        assert_eq!(blur.range(), size.map(|s| s / factor));
+        let dense = operators::blur(&blur, size);
+        check(&format!("x{factor}"), &blur, &dense);
+        // Negative lobes count with their magnitude: safe, not tight.
+        check_norm(&format!("x{factor}"), &blur, &dense, 2.5);
+        // A linear ramp keeps its slope and is sampled at the centre of every block, away from the border.
+        let ramp: Vec<f32> = (0..size[0] * size[1]).map(|i| (i % size[1]) as f32).collect();
+        let [_, cols] = blur.range();
+        let got = run(&blur, &ramp, false);
+        for c in 2..cols - 2 {
+            let want = (factor * c) as f64 + (factor as f64 - 1.0) / 2.0;
+            assert!(
+                (f64::from(got[cols + c]) - want).abs() < 1e-4,
+                "x{factor}: {} at {c}, want {want}",
+                got[cols + c]
+            );
+        }
+    }
+}
+
+#[test]
+fn sampled_fourier_transforms_of_coil_images() {
+    let _turn = turn();
+    for (coils, size) in [
+        (1, [1, 1]),
+        (1, [7, 12]),
+        (3, [11, 9]),
+        (2, [8, 6]),
+        (4, [5, 17]),
+        (2, [34, 1]),
+    ] {
+        let pixels = size[0] * size[1];
+        let mask: Vec<f32> = values(6, pixels)
+            .iter()
+            .map(|v| f32::from(u8::from(*v > -0.2 || pixels == 1)))
+            .collect();
+        // Any maps, with a pixel that no coil sees.
+        let mut maps: Vec<[f32; 2]> = values(7, 2 * coils * pixels).chunks(2).map(|v| [v[0], v[1]]).collect();
+        if pixels > 1 {
+            maps.iter_mut().skip(1).step_by(pixels).for_each(|map| *map = [0.0; 2]);
+        }
+        let name = format!("{coils} coils, {size:?}");
+        let mri = Mri::new(size, mask, Some(maps)).unwrap();
+        check(&name, &mri, &operators::mri(&mri, size));
+        // Fully sampled, the bound is the norm.
+        let mri = Mri::new(size, vec![1.0; pixels], Some(mri.maps().to_vec())).unwrap();
+        check_norm(&name, &mri, &operators::mri(&mri, size), 1.01);
+    }
+    let mri = Mri::new([6, 5], vec![1.0; 30], None).unwrap();
+    check("no maps", &mri, &operators::mri(&mri, [6, 5]));
+    check_norm("no maps", &mri, &operators::mri(&mri, [6, 5]), 1.0001);
+}
+
+#[test]
+fn operators_that_make_no_sense_are_refused() {
+    let _turn = turn();
+    let refused = |result: knotwork::Result<()>, part: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(part), "no '{part}' in: {error}");
+    };
+    let mask = |m: Vec<f32>| Mask::new([2, 2], m).map(drop);
+    refused(mask(vec![1.0; 3]), "does not fit");
+    refused(mask(vec![1.0, 0.5, 0.0, 1.0]), "row 0, column 1");
+    refused(mask(vec![1.0, f32::NAN, 0.0, 1.0]), "0 (missing) or 1");
+    refused(mask(vec![0.0; 4]), "no pixel");
+    let blur = |k: Vec<f32>, s: [usize; 2]| Blur::new([8, 8], k, s, Boundary::Reflect).map(drop);
+    refused(blur(vec![1.0; 3], [2, 2]), "cannot have 3");
+    refused(blur(vec![1.0, -1.0], [1, 2]), "sum is zero");
+    refused(blur(vec![1.0; 9], [1, 9]), "too large");
+    refused(blur(vec![1.0, f32::INFINITY], [1, 2]), "not finite");
+    refused(Blur::downsampling([8, 9], 2).map(drop), "crop");
+    refused(Blur::downsampling([10, 10], 5).map(drop), "2, 3 or 4");
+    let mri = |m: usize, maps: Vec<[f32; 2]>| Mri::new([2, 3], vec![1.0; m], Some(maps)).map(drop);
+    refused(mri(5, vec![[1.0; 2]; 6]), "does not fit");
+    refused(mri(6, vec![[1.0; 2]; 7]), "7 values do not fit");
+    refused(mri(6, vec![]), "0 values do not fit");
+    refused(mri(6, vec![[f32::NAN, 0.0]; 12]), "not finite");
+    refused(mri(6, vec![[0.0; 2]; 6]), "zero everywhere");
+    refused(Mri::new([20_000, 1], vec![1.0; 20_000], None).map(drop), "16384");
+    let radon = Radon::new(Geometry::equispaced(8, 3, 5)).unwrap();
+    refused(apply(gpu(), &radon, &[0.0; 7], false).map(drop), "64 values");
+}

@@ -1,0 +1,230 @@
+//! `reconstruct inpaint`, `deblur` and `upscale` as a user meets them.
+
+use crate::common::{gpu, turn, values};
+use crate::program::{Place, RECONSTRUCT};
+use knotwork::io::image::{Format, Image};
+use knotwork::operator::{Blur, Boundary, apply};
+use knotwork::report::metrics::psnr;
+
+const SIZE: [usize; 2] = [36, 48];
+
+fn gray([rows, cols]: [usize; 2], values: Vec<f32>) -> Image {
+    Image::gray(rows, cols, values, Format::NpyF32).unwrap()
+}
+
+/// Edges of several directions.
+fn truth() -> Vec<f32> {
+    let value = |r: f32, c: f32| {
+        if r + 0.5 * c > 34.0 {
+            0.8
+        } else if (r - 14.0).hypot(c - 16.0) < 9.0 {
+            0.6
+        } else {
+            0.25
+        }
+    };
+    (0..SIZE[0] * SIZE[1])
+        .map(|n| value((n / SIZE[1]) as f32, (n % SIZE[1]) as f32))
+        .collect()
+}
+
+fn noisy(values_of: Vec<f32>, sigma: f32) -> Vec<f32> {
+    // Uniform values of variance 1.
+    let noise = values(5, values_of.len());
+    values_of
+        .iter()
+        .zip(noise)
+        .map(|(v, n)| v + 1.732 * sigma * n)
+        .collect()
+}
+
+/// Runs, and returns the PSNR of the result, which must be the one that is reported.
+fn run(place: &Place, line: &str) -> f64 {
+    let result = place
+        .run(&format!("{line} -o out.npy --clean clean.npy --json --quiet"))
+        .success(line)
+        .json();
+    let out = Image::read(place.path("out.npy")).unwrap();
+    assert!(
+        out.planes.iter().all(|v| (0.0..=1.0).contains(v)),
+        "{line} leaves the box"
+    );
+    let score = psnr(&out.planes, &truth()).unwrap();
+    assert!((result["psnr"].as_f64().unwrap() - score).abs() < 1e-9);
+    assert_eq!(result["stop"], "converged", "{line}");
+    assert_eq!(result["constants"]["step_certified"], true, "{line}");
+    let record = std::fs::read_to_string(place.path("out.run.json")).unwrap();
+    assert!(record.contains(line.split(' ').next().unwrap()));
+    score
+}
+
+fn place() -> Place {
+    let place = Place::new();
+    let write = |name: &str, image: Image| image.write(place.path(name), Format::NpyF32).unwrap();
+    write("clean.npy", gray(SIZE, truth()));
+    place
+}
+
+#[test]
+fn missing_pixels_are_filled_in() {
+    let place = place();
+    let mask: Vec<f32> = values(8, SIZE[0] * SIZE[1])
+        .iter()
+        .map(|v| f32::from(*v > 0.0))
+        .collect();
+    let measured: Vec<f32> = noisy(truth(), 0.02).iter().zip(&mask).map(|(y, m)| y * m).collect();
+    gray(SIZE, measured.clone())
+        .write(place.path("y.npy"), Format::NpyF32)
+        .unwrap();
+    gray(SIZE, mask.clone())
+        .write(place.path("mask.png"), Format::Png8)
+        .unwrap();
+    let filled = |with: f32| {
+        measured
+            .iter()
+            .zip(&mask)
+            .map(|(y, m)| if *m > 0.0 { *y } else { with })
+            .collect::<Vec<_>>()
+    };
+    let before = psnr(&filled(0.4), &truth()).unwrap();
+    let after = run(&place, "inpaint y.npy --mask mask.png --sigma 0.02 --max-iter 3000");
+    assert!(after > before + 8.0, "{before} to {after}");
+}
+
+#[test]
+fn a_blur_is_undone() {
+    let _turn = turn();
+    let place = place();
+    let kernel: Vec<f32> = [1.0, 2.0, 3.0, 2.0, 1.0]
+        .iter()
+        .flat_map(|a| [1.0, 2.0, 3.0, 2.0, 1.0].map(|b| a * b))
+        .collect();
+    let sum: f32 = kernel.iter().sum();
+    let normal: Vec<f32> = kernel.iter().map(|k| k / sum).collect();
+    for (boundary, name) in [(Boundary::Circular, "circular"), (Boundary::Reflect, "reflect")] {
+        let blur = Blur::new(SIZE, normal.clone(), [5, 5], boundary).unwrap();
+        let measured = noisy(apply(gpu(), &blur, &truth(), false).unwrap(), 0.01);
+        gray(SIZE, measured.clone())
+            .write(place.path("y.npy"), Format::NpyF32)
+            .unwrap();
+        gray([5, 5], kernel.clone())
+            .write(place.path("kernel.npy"), Format::NpyF32)
+            .unwrap();
+        let before = psnr(&measured, &truth()).unwrap();
+        let after = run(
+            &place,
+            &format!("deblur y.npy --kernel kernel.npy --boundary {name} --sigma 0.01 --max-iter 3000"),
+        );
+        assert!(after > before + 1.5, "{name}: {before} to {after}");
+    }
+}
+
+#[test]
+fn an_image_is_made_larger() {
+    let _turn = turn();
+    let place = place();
+    for factor in [2, 3, 4] {
+        let down = Blur::downsampling(SIZE, factor).unwrap();
+        let measured = apply(gpu(), &down, &truth(), false).unwrap();
+        let small = [SIZE[0] / factor, SIZE[1] / factor];
+        gray(small, measured.clone())
+            .write(place.path("y.npy"), Format::NpyF32)
+            .unwrap();
+        let repeated: Vec<f32> = (0..SIZE[0] * SIZE[1])
+            .map(|n| measured[n / SIZE[1] / factor * small[1] + n % SIZE[1] / factor])
+            .collect();
+        let before = psnr(&repeated, &truth()).unwrap();
+        let after = run(
+            &place,
+            &format!("upscale y.npy --factor {factor} --sigma 0.01 --max-iter 3000"),
+        );
+        assert!(after > before + 1.0, "factor {factor}: {before} to {after}");
+    }
+}
+
+#[test]
+fn mistakes_are_one_line() {
+    let place = place();
+    let write = |name: &str, image: Image, format: Format| image.write(place.path(name), format).unwrap();
+    write("half.npy", gray(SIZE, vec![0.5; SIZE[0] * SIZE[1]]), Format::NpyF32);
+    write("none.npy", gray(SIZE, vec![0.0; SIZE[0] * SIZE[1]]), Format::NpyF32);
+    write("small.npy", gray([4, 4], vec![1.0; 16]), Format::NpyF32);
+    write("zero.npy", gray([1, 3], vec![1.0, -2.0, 1.0]), Format::NpyF32);
+    write("wide.npy", gray([1, 99], vec![1.0; 99]), Format::NpyF32);
+    let refuses = |line: &str, code: i32, expected: &[&str]| place.refuses_line(line, code, expected);
+    refuses(
+        "inpaint clean.npy --mask half.npy -o o.npy --sigma 0.1",
+        3,
+        &["half.npy", "0.5"],
+    );
+    refuses(
+        "inpaint clean.npy --mask none.npy -o o.npy --sigma 0.1",
+        3,
+        &["none.npy", "no pixel"],
+    );
+    refuses(
+        "inpaint clean.npy --mask small.npy -o o.npy --sigma 0.1",
+        3,
+        &["small.npy", "same size"],
+    );
+    refuses(
+        "inpaint clean.npy --mask nowhere.npy -o o.npy --sigma 0.1",
+        3,
+        &["nowhere.npy"],
+    );
+    refuses(
+        "deblur clean.npy --kernel zero.npy -o o.npy --sigma 0.1",
+        3,
+        &["zero.npy", "zero"],
+    );
+    refuses(
+        "deblur clean.npy --kernel wide.npy -o o.npy --sigma 0.1",
+        3,
+        &["wide.npy", "too large"],
+    );
+    refuses("upscale clean.npy --factor 5 -o o.npy --sigma 0.1", 2, &["factor"]);
+    refuses(
+        "upscale clean.npy --factor 2 -o clean.npy --sigma 0.1",
+        2,
+        &["clean.npy", "-o"],
+    );
+    refuses(
+        "upscale clean.npy --factor 2 -o o.npy --sigma 0.1 --clean clean.npy",
+        3,
+        &["clean.npy", "72"],
+    );
+    refuses(
+        "inpaint clean.npy --mask half.npy -o half.npy --sigma 0.1",
+        3,
+        &["half.npy"],
+    );
+    let full = gray(SIZE, vec![1.0; SIZE[0] * SIZE[1]]);
+    write("full.npy", full, Format::NpyF32);
+    // No file that is read is ever replaced, whatever its path is spelt like.
+    refuses(
+        "inpaint clean.npy --mask full.npy -o ./full.npy --sigma 0.1",
+        2,
+        &["full.npy", "-o"],
+    );
+    refuses(
+        "deblur full.npy --kernel small.npy -o clean.npy --sigma 0.1 --clean clean.npy",
+        2,
+        &["clean.npy", "-o"],
+    );
+    refuses(
+        "deblur clean.npy --kernel small.npy -o o.npy --sigma 0.1 --record full.npy --clean full.npy",
+        2,
+        &["full.npy", "--record"],
+    );
+    refuses(
+        "deblur clean.npy --kernel small.npy -o o.npy --sigma 0.1 --model dct6",
+        3,
+        &["dct6"],
+    );
+    assert!(
+        place
+            .run_with(RECONSTRUCT, &[], &["inpaint", "--help"])
+            .stdout
+            .contains("--mask")
+    );
+}

@@ -1,0 +1,177 @@
+//! `train denoiser` and `train unrolled` as a user runs them, with `evaluate` and `inspect` of what they make.
+
+use crate::common::values;
+use crate::program::{Place, TRAIN};
+use knotwork::io::image::{Format, Image};
+use knotwork::layered::{Kind, Layered, LayeredConfig, LayeredState};
+
+const CONFIG: &str = r#"
+name = "tiny"
+batch = 2
+[network]
+kind = "KIND"
+channels = 9
+depth = 3
+start_knots = 5
+[data]
+patch = 12
+stride = 4
+scales = [1.0]
+sigma = [0.1, 0.1]
+[schedule]
+steps = 7
+warm_up = 2
+checkpoint = 3
+[adaptation]
+every = 3
+max_knots = 8
+[validation]
+every = 4
+images = 1
+"#;
+
+/// Soft blobs: something that is not noise.
+fn picture(seed: u64, side: usize) -> Image {
+    let place = values(seed, 2);
+    let pixels = (0..side * side).map(|n| {
+        let (row, col) = ((n / side) as f32 / side as f32, (n % side) as f32 / side as f32);
+        0.5 + 0.4 * (9.0 * (row * place[0] + col * place[1])).sin().signum() * row
+    });
+    Image::gray(side, side, pixels.collect(), Format::Png8).unwrap()
+}
+
+fn place(kind: &str) -> Place {
+    let place = Place::new();
+    std::fs::create_dir(place.path("images")).unwrap();
+    for n in 0..3 {
+        let path = place.path("images").join(format!("{n}.png"));
+        picture(n, 26).write(&path, Format::Png8).unwrap();
+    }
+    std::fs::write(place.path("config.toml"), CONFIG.replace("KIND", kind)).unwrap();
+    place
+}
+
+fn arguments<'a>(kind: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&[kind, "config.toml", "--images", "images"][..], more].concat()
+}
+
+fn last(place: &Place, folder: &str) -> LayeredState {
+    let mut state = LayeredState::read(&place.path(folder).join("last.safetensors")).unwrap();
+    state.progress.seconds = 0.0;
+    state
+}
+
+#[test]
+fn a_network_is_trained_stopped_resumed_evaluated_and_inspected() {
+    for kind in ["denoiser", "unrolled"] {
+        let place = place(kind);
+        let ended = place
+            .run_with(TRAIN, &[], &arguments(kind, &["-o", "whole", "--json"]))
+            .success("train");
+        let result = ended.json();
+        assert_eq!(result["step"], 7);
+        let stopped = place.run_with(TRAIN, &[], &arguments(kind, &["-o", "parts", "--time-budget", "1e-3"]));
+        assert_eq!(stopped.code, Some(75), "{}", stopped.stderr);
+        assert_eq!(last(&place, "parts").progress.step, 1);
+        place
+            .run_with(TRAIN, &[], &arguments(kind, &["-o", "parts", "--resume"]))
+            .success("resume");
+        assert_eq!(
+            last(&place, "whole").to_bytes().unwrap(),
+            last(&place, "parts").to_bytes().unwrap()
+        );
+        place.refuses(
+            TRAIN,
+            &[],
+            &arguments(kind, &["-o", "whole"]),
+            2,
+            &["whole", "--resume"],
+        );
+
+        let model = Layered::read(&place.path("whole").join("model.safetensors")).unwrap();
+        assert!(model.name == "tiny" && model.lipschitz() <= 1.0 + 1e-8);
+        let report = std::fs::read_to_string(place.path("whole").join("report.html")).unwrap();
+        assert!(report.contains("tiny") && report.contains("<svg") && report.contains("norm_upper_bounds"));
+        let line = [
+            "evaluate",
+            "whole/model.safetensors",
+            "--images",
+            "images",
+            "--sigma",
+            "0.1,0.05",
+            "--json",
+        ];
+        let scores = place.run_with(TRAIN, &[], &line).success("evaluate").json();
+        for level in 0..2 {
+            let psnr = scores["mean"][level]["psnr"].as_f64().unwrap();
+            assert!((10.0..60.0).contains(&psnr), "{psnr}");
+        }
+        std::fs::create_dir(place.path("seen")).unwrap();
+        let line = ["inspect", "whole/model.safetensors", "-o", "seen", "--json"];
+        let seen = place.run_with(TRAIN, &[], &line).success("inspect").json();
+        assert!(seen["certificate"]["lipschitz"].as_f64().unwrap() <= 1.0 + 1e-8);
+        for name in ["certificate.json", "report.html"] {
+            assert!(place.path("seen").join(name).exists(), "{name}");
+        }
+        // The network denoises like any model, and scaled for another level.
+        let line =
+            "denoise images/0.png -o out.npy --sigma 0.1 --model whole/model.safetensors --clean images/0.png --json";
+        let done = place.run(line).success("denoise").json();
+        assert!(
+            done["psnr"].as_f64().unwrap() > 15.0 && done["energy"].is_null(),
+            "{done}"
+        );
+        // A network is no regularizer.
+        let line = ["reduce", "whole/model.safetensors", "-o", "no.safetensors"];
+        let ended = place.run_with(TRAIN, &[], &line);
+        assert!(
+            ended.code != Some(0) && ended.stderr.contains("layered"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let place = place("denoiser");
+    let config = CONFIG.replace("KIND", "denoiser");
+    for (from, to, expected) in [
+        ("channels = 9", "channels = 8", "channels"),
+        ("depth = 3", "depth = 1", "depth"),
+        ("depth = 3", "depth = 3\naveraging = 1.5", "averaging"),
+        ("depth = 3", "depth = 3\nblur = 1.0", "blur"),
+        ("depth = 3", "depth = 3\nactivation = \"tanh\"", "tanh"),
+        ("sigma = [0.1, 0.1]", "sigma = [0.05, 0.1]", "sigma"),
+        ("start_knots = 5", "start_knots = 6", "start_knots"),
+        ("max_knots = 8", "max_knots = 4", "max_knots"),
+        ("steps = 7", "steps = 0", "steps"),
+        ("batch = 2", "batch = 2\nbatches = 3", "batches"),
+    ] {
+        std::fs::write(place.path("config.toml"), config.replace(from, to)).unwrap();
+        place.refuses(TRAIN, &[], &arguments("denoiser", &[]), 3, &["config.toml", expected]);
+    }
+    std::fs::write(place.path("config.toml"), &config).unwrap();
+    place.refuses(TRAIN, &[], &arguments("unrolled", &[]), 3, &["kind"]);
+    place.refuses(
+        TRAIN,
+        &[],
+        &arguments("denoiser", &["-o", "x", "--resume"]),
+        3,
+        &["last.safetensors"],
+    );
+    std::fs::write(place.path("model.safetensors"), b"torn").unwrap();
+    let line = ["evaluate", "model.safetensors", "--images", "images"];
+    place.refuses(TRAIN, &[], &line, 3, &["model.safetensors"]);
+}
+
+#[test]
+fn the_printed_settings_are_the_defaults() {
+    for (kind, name) in [(Kind::Denoiser, "denoiser"), (Kind::Unrolled, "unrolled")] {
+        let place = Place::new();
+        let printed = place.run_with(TRAIN, &[], &[name, "--print-config"]).success("print");
+        let path = place.path("printed.toml");
+        std::fs::write(&path, &printed.stdout).unwrap();
+        assert_eq!(LayeredConfig::read(&path, kind).unwrap(), LayeredConfig::of_kind(kind));
+    }
+}

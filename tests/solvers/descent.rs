@@ -1,0 +1,445 @@
+//! Reconstruction from linear measurements: critical points, descent in every step, minimisers of total variation, all
+//! against float64.
+
+use crate::common::{EPS, gpu, turn, values};
+use crate::reference::device::options;
+use crate::reference::models::{cosines, image, weakly_convex};
+use crate::reference::operators::{self, Dense};
+use crate::reference::problem::distance;
+use crate::reference::{RidgeReference, norm, widen};
+use knotwork::Error;
+use knotwork::model::Ridge;
+use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Radon, apply};
+use knotwork::solver::{Denoiser, Method, Outcome, Reconstructor, Regularizer, Settings, Stop, total_variation};
+
+const SIZE: [usize; 2] = [11, 14];
+const SIGMA: f64 = 0.1;
+
+/// `F` in f64.
+struct Problem<'a> {
+    dense: Dense,
+    y: Vec<f64>,
+    ridge: RidgeReference<'a>,
+    lambda: f64,
+    lipschitz: f64,
+    limits: (f64, f64),
+}
+
+impl Problem<'_> {
+    fn gradient(&self, x: &[f64]) -> Vec<f64> {
+        let residual: Vec<f64> = self
+            .dense
+            .apply(x, false)
+            .0
+            .iter()
+            .zip(&self.y)
+            .map(|(a, b)| a - b)
+            .collect();
+        let data = self.dense.apply(&residual, true).0;
+        let prior = self.ridge.gradient(x).value;
+        data.iter().zip(&prior).map(|(d, p)| d + self.lambda * p).collect()
+    }
+
+    fn step(&self, z: &[f64]) -> Vec<f64> {
+        let moved = z.iter().zip(self.gradient(z)).map(|(z, g)| z - g / self.lipschitz);
+        moved.map(|v| v.clamp(self.limits.0, self.limits.1)).collect()
+    }
+
+    /// What decides about the step from `z` at `x`: `D`, the most that it may be, and the size of its terms.
+    fn descent_bound(&self, x: &[f64], z: &[f64], rho: f64) -> (f64, f64, f64) {
+        let next = self.step(z);
+        let along: f64 = (self.gradient(z).iter().zip(&next).zip(x))
+            .map(|((g, n), x)| g * (n - x))
+            .sum();
+        let stepped = 0.5 * self.lipschitz * distance(&next, z).powi(2);
+        let weak = 0.5 * self.lambda * rho * distance(z, x).powi(2);
+        let most = -5e-4 * self.lipschitz * distance(&next, x).powi(2);
+        (along + stepped + weak, most, along.abs() + stepped + weak)
+    }
+
+    /// The energy, and how far an f32 evaluation may be off.
+    fn energy(&self, x: &[f64]) -> (f64, f64) {
+        let (product, error) = self.dense.apply(x, false);
+        let off: Vec<f64> = product.iter().zip(&self.y).map(|(a, b)| a - b).collect();
+        let square: f64 = off.iter().map(|v| v * v).sum();
+        let lost: f64 = off.iter().zip(&error).map(|(r, e)| r.abs() * e + e * e).sum();
+        let (value, bound) = self.ridge.energy(x);
+        (
+            0.5 * square + self.lambda * value,
+            self.lambda * bound + lost + 32.0 * EPS * square,
+        )
+    }
+}
+
+struct Case {
+    name: &'static str,
+    operator: Box<dyn LinearOperator>,
+    dense: Dense,
+}
+
+fn cases() -> Vec<Case> {
+    let mask = Mask::new(
+        SIZE,
+        values(1, 154).iter().map(|v| f32::from(u8::from(*v > -0.2))).collect(),
+    )
+    .unwrap();
+    let blur = Blur::new(
+        SIZE,
+        values(2, 15).iter().map(|v| 0.1 * (v + 1.2)).collect(),
+        [3, 5],
+        Boundary::Reflect,
+    )
+    .unwrap();
+    let geometry = Geometry {
+        rows: SIZE[0],
+        cols: SIZE[1],
+        pixel: 0.4,
+        ..Geometry::equispaced(14, 12, 25)
+    };
+    let geometry = Geometry {
+        detector_spacing: 0.31,
+        ..geometry
+    };
+    vec![
+        Case {
+            name: "mask",
+            dense: operators::mask(&mask),
+            operator: Box::new(mask),
+        },
+        Case {
+            name: "blur",
+            dense: operators::blur(&blur, SIZE),
+            operator: Box::new(blur),
+        },
+        Case {
+            name: "radon",
+            dense: operators::radon(&geometry),
+            operator: Box::new(Radon::new(geometry).unwrap()),
+        },
+    ]
+}
+
+fn problem<'a>(case: Case, model: &'a Ridge, settings: &Settings, y: &[f32], lipschitz: f64) -> Problem<'a> {
+    let limits = settings.limits.map(|(a, b)| (f64::from(a), f64::from(b)));
+    Problem {
+        dense: case.dense,
+        y: widen(y),
+        ridge: RidgeReference::new(model, SIGMA, SIZE),
+        lambda: settings.lambda,
+        lipschitz,
+        limits: limits.unwrap_or((f64::NEG_INFINITY, f64::INFINITY)),
+    }
+}
+
+fn measure(operator: &dyn LinearOperator, truth: &[f32]) -> Vec<f32> {
+    let exact = apply(gpu(), operator, truth, false).unwrap();
+    let noise = values(9, exact.len());
+    exact.iter().zip(noise).map(|(v, n)| v + 0.02 * n).collect()
+}
+
+#[test]
+fn converged_images_are_critical_and_have_the_energy_reported() {
+    let _turn = turn();
+    // The last weight makes the energy non-convex: lambda rho = 10 against |H|^2 of about 1 for the mask.
+    for (model, lambda) in [(cosines(), 0.5), (weakly_convex(), 1.0), (weakly_convex(), 20.0)] {
+        for case in cases() {
+            for limits in [None, Some((0.0, 0.8))] {
+                // The random activations fall for ever: where H does not see everything, only the box bounds the energy.
+                if limits.is_none() && model.weak_convexity() > 0.0 {
+                    continue;
+                }
+                let settings = Settings {
+                    lambda,
+                    limits,
+                    tolerance: 1e-6,
+                    max_iterations: 4000,
+                    method: Method::Accelerated,
+                    noise_tolerance: None,
+                };
+                let name = format!("{} {} lambda {lambda} {limits:?}", case.name, model.name);
+                let y = measure(case.operator.as_ref(), &image(3, SIZE));
+                let regularizer = Regularizer::Ridge(&model, options(SIGMA));
+                let solver = Reconstructor::new(gpu(), case.operator.as_ref(), regularizer, settings).unwrap();
+                let start = vec![0.3; 154];
+                let outcome = solver.run(&y, &start, |_, _| {}).unwrap();
+                assert_eq!(outcome.stop, Stop::Converged, "{name}: {outcome:?}");
+                let constants = solver.constants();
+                assert!(constants.step_certified && constants.lipschitz > lambda * model.gradient_lipschitz());
+                let (a, b) = (
+                    cases().into_iter().find(|c| c.name == case.name).unwrap(),
+                    constants.lipschitz,
+                );
+                let problem = problem(a, &model, &settings, &y, b);
+                let x = widen(&outcome.image);
+                // |x' - z| is a few times the last change; f32 adds its rounding of x and of the gradient.
+                let gradient = norm(&problem.gradient(&x));
+                let residual = distance(&problem.step(&x), &x);
+                let allowed =
+                    5.0 * settings.tolerance * norm(&x) + 64.0 * EPS * (norm(&x) + gradient / problem.lipschitz);
+                let at_start = distance(&problem.step(&widen(&start)), &widen(&start));
+                assert!(
+                    residual <= allowed,
+                    "{name}: residual {residual:e}, allowed {allowed:e}"
+                );
+                assert!(
+                    allowed < 0.02 * at_start,
+                    "{name}: allowed {allowed:e} of {at_start:e} at the start"
+                );
+                let (energy, error) = problem.energy(&x);
+                assert!(
+                    (outcome.energy - energy).abs() <= error,
+                    "{name}: energy {}, want {energy}",
+                    outcome.energy
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_step_descends_by_what_is_promised() {
+    let _turn = turn();
+    let model = weakly_convex();
+    let (mut restarts, mut clear) = (0, 0);
+    for case in cases() {
+        let y = measure(case.operator.as_ref(), &image(4, SIZE));
+        let settings = Settings {
+            lambda: 5.0,
+            limits: Some((0.0, 1.0)),
+            tolerance: 1e-9,
+            max_iterations: 1,
+            method: Method::Accelerated,
+            noise_tolerance: None,
+        };
+        let start = values(5, 154).iter().map(|v| 0.5 + 0.4 * v).collect::<Vec<f32>>();
+        let run = |iterations: usize| -> (Outcome, f64) {
+            let settings = Settings {
+                max_iterations: iterations,
+                ..settings
+            };
+            let regularizer = Regularizer::Ridge(&model, options(SIGMA));
+            let solver = Reconstructor::new(gpu(), case.operator.as_ref(), regularizer, settings).unwrap();
+            (solver.run(&y, &start, |_, _| {}).unwrap(), solver.constants().lipschitz)
+        };
+        let lipschitz = run(1).1;
+        let copy = cases().into_iter().find(|c| c.name == case.name).unwrap();
+        let problem = problem(copy, &model, &settings, &y, lipschitz);
+        let mut before = widen(&start);
+        let mut refused = 0;
+        // The iteration as its formula says, from the device's iterates: z, t and beta follow from the decisions so far.
+        let (mut z, mut t, mut beta) = (before.clone(), 1.0_f64, 0.0);
+        for iterations in 1..60 {
+            let (outcome, _) = run(iterations);
+            assert_eq!(outcome.iterations, iterations);
+            let x = widen(&outcome.image);
+            let promised = lipschitz * distance(&x, &before).powi(2) / 2000.0;
+            let fall = problem.energy(&before).0 - problem.energy(&x).0;
+            // x is rounded to f32 after the step was judged: the energy moves by |grad F| |x| EPS, and L/2 of its square.
+            let rounding = 4.0 * EPS * norm(&x);
+            let slack = norm(&problem.gradient(&x)) * rounding + lipschitz * rounding * rounding;
+            assert!(
+                fall >= promised - slack,
+                "{} step {iterations}: {fall:e}, promised {promised:e}",
+                case.name
+            );
+            // The bound D is rarely tight, so energies alone do not show whether a step was refused: x stays then.
+            if outcome.restarts > refused {
+                assert_eq!(x, before, "{} step {iterations}: taken although refused", case.name);
+            }
+            let taken = outcome.restarts == refused;
+            let bound = problem.descent_bound(&before, &z, model.weak_convexity());
+            if beta > 0.0 && (bound.0 - bound.1).abs() > 1e-3 * bound.2 {
+                let name = case.name;
+                assert_eq!(taken, bound.0 <= bound.1, "{name} step {iterations}: {bound:?}");
+                clear += 1;
+            }
+            let next = 0.5 * (1.0 + (1.0 + 4.0 * t * t).sqrt());
+            (t, beta) = if taken { (next, (t - 1.0) / next) } else { (1.0, 0.0) };
+            z = x.iter().zip(&before).map(|(x, b)| x + beta * (x - b)).collect();
+            refused = outcome.restarts;
+            restarts = restarts.max(refused);
+            before = x;
+        }
+    }
+    assert!(restarts > 0, "the safeguard was never needed, so nothing was tested");
+    assert!(clear > 100, "only {clear} decisions were clear");
+}
+
+#[test]
+fn with_everything_measured_it_is_the_denoiser() {
+    let _turn = turn();
+    let model = cosines();
+    let noisy = image(6, SIZE);
+    let settings = Settings {
+        tolerance: 1e-6,
+        max_iterations: 3000,
+        ..Settings::default()
+    };
+    let denoiser = Denoiser::new(gpu(), &model, &options(SIGMA), settings, SIZE, 1).unwrap();
+    let want = denoiser.run(&[&noisy], |_, _, _| {}).unwrap().remove(0);
+    let everything = Mask::new(SIZE, vec![1.0; 154]).unwrap();
+    let regularizer = Regularizer::Ridge(&model, options(SIGMA));
+    let solver = Reconstructor::new(gpu(), &everything, regularizer, settings).unwrap();
+    let got = solver.run(&noisy, &noisy, |_, _| {}).unwrap();
+    // Both are within a few tolerances / (s mu) of the one minimiser, mu = 1 and s = 1 / L.
+    let (a, b) = (widen(&got.image), widen(&want.image));
+    let allowed = 2.0 * 5.0 * settings.tolerance * norm(&a) * solver.constants().lipschitz;
+    assert!(
+        distance(&a, &b) <= allowed,
+        "{:e}, allowed {allowed:e}",
+        distance(&a, &b)
+    );
+    assert!((got.energy - want.energy).abs() <= 1e-5 * want.energy);
+    // The same bits again, whatever ran before.
+    let other = solver.run(&image(7, SIZE), &noisy, |_, _| {}).unwrap();
+    assert!(other.image != got.image);
+    assert_eq!(solver.run(&noisy, &noisy, |_, _| {}).unwrap().image, got.image);
+}
+
+/// Chambolle-Pock and Condat's primal-dual iteration in f64, another method than the device's.
+fn primal_dual(dense: &Dense, y: &[f64], lambda: f64, (low, high): (f64, f64), iterations: usize) -> Vec<f64> {
+    let [rows, cols] = SIZE;
+    let norm = 1.001 * dense.norm_squared();
+    let (tau, sigma) = (0.9 / norm, norm / 16.0);
+    let mut x = vec![0.3_f64; rows * cols];
+    let mut u = vec![[0.0_f64; 2]; rows * cols];
+    for _ in 0..iterations {
+        let residual: Vec<f64> = dense.apply(&x, false).0.iter().zip(y).map(|(a, b)| a - b).collect();
+        let data = dense.apply(&residual, true).0;
+        let mut next = vec![0.0; rows * cols];
+        for i in 0..rows * cols {
+            let above = if i >= cols { u[i - cols][0] } else { 0.0 };
+            let left = if i % cols > 0 { u[i - 1][1] } else { 0.0 };
+            next[i] = (x[i] - tau * (data[i] + above + left - u[i][0] - u[i][1])).clamp(low, high);
+        }
+        let ahead: Vec<f64> = next.iter().zip(&x).map(|(n, x)| 2.0 * n - x).collect();
+        for i in 0..rows * cols {
+            let down = if i + cols < rows * cols {
+                ahead[i + cols] - ahead[i]
+            } else {
+                0.0
+            };
+            let right = if i % cols + 1 < cols {
+                ahead[i + 1] - ahead[i]
+            } else {
+                0.0
+            };
+            let v = [u[i][0] + sigma * down, u[i][1] + sigma * right];
+            let shrink = (lambda / v[0].hypot(v[1])).min(1.0);
+            u[i] = v.map(|v| v * shrink);
+        }
+        x = next;
+    }
+    x
+}
+
+#[test]
+fn total_variation_reaches_the_minimum_of_another_method() {
+    let _turn = turn();
+    for case in cases() {
+        let y = measure(case.operator.as_ref(), &image(8, SIZE));
+        for (lambda, limits) in [(0.05, None), (0.02, Some((0.25, 0.75)))] {
+            let settings = Settings {
+                lambda,
+                limits,
+                tolerance: 1e-6,
+                max_iterations: 4000,
+                method: Method::Accelerated,
+                noise_tolerance: None,
+            };
+            let solver =
+                Reconstructor::new(gpu(), case.operator.as_ref(), Regularizer::TotalVariation, settings).unwrap();
+            let start = vec![0.4; 154];
+            let outcome = solver.run(&y, &start, |_, _| {}).unwrap();
+            assert_eq!(outcome.stop, Stop::Converged, "{}", case.name);
+            let box_ = limits.map_or((-1e30, 1e30), |(a, b)| (f64::from(a), f64::from(b)));
+            assert!(outcome.image.iter().all(|v| (box_.0..=box_.1).contains(&f64::from(*v))));
+            let energy = |x: &[f64]| {
+                let off = case.dense.apply(x, false).0;
+                let square: f64 = off.iter().zip(&y).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum();
+                let narrow: Vec<f32> = x.iter().map(|v| *v as f32).collect();
+                0.5 * square + lambda * total_variation(&narrow, SIZE)
+            };
+            let best = energy(&primal_dual(&case.dense, &widen(&y), lambda, box_, 20_000));
+            let got = energy(&widen(&outcome.image));
+            let name = format!("{} lambda {lambda} {limits:?}", case.name);
+            assert!(
+                (outcome.energy - got).abs() <= 1e-5 * got,
+                "{name}: {} reported, {got}",
+                outcome.energy
+            );
+            assert!(
+                (got - best).abs() <= 1e-4 * best,
+                "{name}: energy {got}, other method {best}"
+            );
+            assert!(best < 0.5 * energy(&widen(&start)));
+        }
+    }
+}
+
+#[test]
+fn two_pixels_of_total_variation_by_hand() {
+    // Differences (4, 3), (-3, 0), (0, -4), (0, 0) down and to the right.
+    assert_eq!(total_variation(&[0.0, 3.0, 4.0, 0.0], [2, 2]), 12.0);
+    let _turn = turn();
+    let both = Mask::new([1, 2], vec![1.0; 2]).unwrap();
+    for (y, want) in [([0.0, 1.0], [0.2, 0.8]), ([0.7, 0.4], [0.55, 0.55])] {
+        let settings = Settings {
+            lambda: 0.2,
+            tolerance: 1e-7,
+            ..Settings::default()
+        };
+        let solver = Reconstructor::new(gpu(), &both, Regularizer::TotalVariation, settings).unwrap();
+        let got = solver.run(&y, &[0.0, 0.0], |_, _| {}).unwrap();
+        assert!(
+            got.image
+                .iter()
+                .zip(want)
+                .all(|(g, w): (&f32, f32)| (g - w).abs() < 1e-5),
+            "{got:?}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_reconstructed_is_refused() {
+    let _turn = turn();
+    let model = cosines();
+    let mask = Mask::new(SIZE, vec![1.0; 154]).unwrap();
+    let regularizer = Regularizer::Ridge(&model, options(SIGMA));
+    for settings in [
+        Settings {
+            lambda: 0.0,
+            ..Settings::default()
+        },
+        Settings {
+            tolerance: f64::NAN,
+            ..Settings::default()
+        },
+        Settings {
+            max_iterations: 0,
+            ..Settings::default()
+        },
+    ] {
+        assert!(matches!(
+            Reconstructor::new(gpu(), &mask, regularizer, settings),
+            Err(Error::Usage(_))
+        ));
+    }
+    for regularizer in [regularizer, Regularizer::TotalVariation] {
+        let settings = Settings {
+            limits: Some((0.0, 1.0)),
+            ..Settings::default()
+        };
+        let solver = Reconstructor::new(gpu(), &mask, regularizer, settings).unwrap();
+        let good = image(1, SIZE);
+        for (y, start) in [(&good[1..], &good[..]), (&good[..], &good[2..])] {
+            assert!(matches!(solver.run(y, start, |_, _| {}), Err(Error::Data(_))));
+        }
+        let mut broken = good.clone();
+        broken[77] = f32::NAN;
+        let error = solver.run(&broken, &good, |_, _| {}).unwrap_err();
+        assert!(matches!(error, Error::Diverged(_)), "{error}");
+        assert_eq!(solver.run(&good, &good, |_, _| {}).unwrap().stop, Stop::Converged);
+    }
+}
