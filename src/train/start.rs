@@ -20,8 +20,8 @@ pub(super) const COSINES: &str = "cosines";
 /// that the regularizer is still that model's, but not zero, where a filter has no gradient.
 const FRESH: f64 = 0.1;
 
-/// What `[model] start` names: the start of [`cosine_model`], or another model, to be trained further. Its filters come first, with zeros
-/// around them if they are smaller, and the cosines that follow in order of frequency after them, [`FRESH`]; its activations keep their
+/// What `[model] start` names: `cosines`, or another model, to be trained further. Its filters come first, with zeros
+/// around them if they are smaller, and the cosines that follow in order of frequency after them, a tenth as large; its activations keep their
 /// knots, its scalings are sampled anew.
 ///
 /// # Errors
