@@ -17,7 +17,7 @@
 const K: u32 = 5u;
 const PLANES: u32 = 1u;       // source planes summed by one launch
 const ADDS: u32 = 1u;         // 0: no launch adds to dst, so none reads it
-const GROUPS: u32 = 1u;
+const GROUPS: u32 = 1u;       // of CO destination planes, in one launch
 const CO: u32 = 4u;
 const ROWS: u32 = 4u;
 const ELEMENT_ROWS: u32 = 8u;

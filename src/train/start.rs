@@ -22,7 +22,8 @@ const FRESH: f64 = 0.1;
 
 /// What `[model] start` names: `cosines`, or another model, to be trained further. Its filters come first, with zeros
 /// around them if they are smaller, and the cosines that follow in order of frequency after them, a tenth as large; its activations keep their
-/// knots, its scalings are sampled anew.
+/// knots, its scalings are sampled anew. Filters are used divided by their norm, as in every training: a model whose norm is not 1, as
+/// that of trained ones is, starts as another regularizer.
 ///
 /// # Errors
 /// As [`RidgeConfig::check`]; [`Error::Input`] for an unusable file or a model that the settings have no room for.
