@@ -5,6 +5,8 @@
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
 export XDG_RUNTIME_DIR ?= /tmp
+# The same random cases in every `make test`; `cargo test` alone draws new ones.
+export PROPTEST_RNG_SEED ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

@@ -314,7 +314,8 @@ proptest! {
 
     #[test]
     fn any_spline_and_any_title_give_a_sound_image(
-        steps in prop::collection::vec((1e-3_f64..1e3, -1e3_f64..1e3), 2..150),
+        // Steps that 32 bits tell apart at the last knot, which lies below 150 * 1e3.
+        steps in prop::collection::vec((0.1_f64..1e3, -1e3_f64..1e3), 2..150),
         title in any::<String>(),
         exponents in (-30_i32..30, -30_i32..30),
     ) {
