@@ -54,17 +54,6 @@ struct ConvParams {
 @group(0) @binding(3) var<storage, read_write> dst: array<f32>;
 @group(0) @binding(4) var texels: texture_2d_array<f32>;
 
-fn store(image: u32, plane: u32, row: u32, col: u32, value: f32) {
-    if (region_holds(params.dst, row, col)) {
-        let at = region_index(params.dst, image, plane, row, col);
-        var total = select(0.0, value, region_inside(params.dst, row, col));
-        if (ADDS == 1u && params.accumulate != 0u) {
-            total += dst[at];
-        }
-        dst[at] = total;
-    }
-}
-
 // Blocks that reach beyond the region may look beyond the texture; what they read there is not used.
 fn load_texel(col: u32, row: u32, layer: u32) -> vec4<f32> {
     return textureLoad(texels, min(vec2<u32>(col, row), textureDimensions(texels) - 1u), layer, 0);
@@ -119,6 +108,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) l
     place = min(place, vec2<u32>(across, down) - 1u);
     let block = Block(id.z, place.y * ROWS, place.x);
 
+    // Which of its outputs are stored, and which of these lie in the image.
+    var holds: array<vec4<bool>, ROWS>;
+    var inside: array<vec4<bool>, ROWS>;
+    // @unroll 64
+    for (var y = 0u; y < ROWS; y++) {
+        // @unroll 64
+        for (var x = 0u; x < 4u; x++) {
+            holds[y][x] = exists && region_holds(params.dst, block.row + y, 4u * block.column + x);
+            inside[y][x] = region_inside(params.dst, block.row + y, 4u * block.column + x);
+        }
+    }
+
     if (PLANES == 1u) {
         load_window(block, 0u);
     }
@@ -152,14 +153,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) l
                 }
             }
         }
+        let first = region_index(params.dst, block.image, group * CO, block.row, 4u * block.column);
         // @unroll 64
         for (var c = 0u; c < CO; c++) {
             // @unroll 64
             for (var y = 0u; y < ROWS; y++) {
                 // @unroll 64
                 for (var x = 0u; x < 4u; x++) {
-                    if (exists) {
-                        store(block.image, group * CO + c, block.row + y, 4u * block.column + x, sum[c * ROWS + y][x]);
+                    if (holds[y][x]) {
+                        let at = first + c * params.dst.plane_stride + y * params.dst.row_stride + x;
+                        var total = select(0.0, sum[c * ROWS + y][x], inside[y][x]);
+                        if (ADDS == 1u && params.accumulate != 0u) {
+                            total += dst[at];
+                        }
+                        dst[at] = total;
                     }
                 }
             }

@@ -220,6 +220,34 @@ fn a_failed_dispatch_fails_the_next_read() {
 }
 
 #[test]
+fn a_kernel_that_the_device_refuses_fails_the_read_after_its_launch() {
+    let text = "@group(0) @binding(0) var<storage, read_write> a: array<f32>;
+        @compute @workgroup_size(4096) fn main(@builtin(local_invocation_index) i: u32) { a[i] = 1.0; }";
+    let refused = |gpu: &Gpu, a: &Buffer| {
+        // SAFETY: devices are opened with a limit of 256, so nothing is ever indexed.
+        let kernel = unsafe { gpu.kernel_from_text("crowd", text, &[]) }.unwrap();
+        kernel.bind(gpu, &[("a", a.into())]).unwrap()
+    };
+    let gpu = open();
+    let a = gpu.upload("a", &values(1, 10)).unwrap();
+    drop(refused(&gpu, &a));
+    assert_eq!(
+        gpu.read::<f32>(&a).unwrap(),
+        values(1, 10),
+        "never launched, so no fault"
+    );
+    let bound = refused(&gpu, &a);
+    assert!(gpu.warm_up([&bound]).is_err());
+    poisoned_by(
+        |gpu, _| {
+            gpu.record()
+                .dispatch(&refused(gpu, &gpu.buffer("a", 10).unwrap()), [1; 3], 0)
+        },
+        "crowd",
+    );
+}
+
+#[test]
 fn long_recordings_are_submitted_in_order() {
     // Far more dispatches than one submission holds, each overwriting what the one before it left.
     let gpu = open();

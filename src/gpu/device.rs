@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use super::adapter::{self, AdapterChoice, AdapterSummary};
 use super::buffer::{Buffer, Charge};
 use super::compose::{compose, compose_text};
-use super::faults::{Fault, Faults, lock};
+use super::faults::{Fault, Faults, lock, scoped};
 use super::kernel::{Bound, Kernel, Specialisation};
 use super::params::{ParamTable, ShaderStruct};
+use super::pipeline::Pipeline;
 use super::profile::{Profile, Profiler};
 use super::recorder::Recorder;
 use super::style::KernelStyle;
@@ -52,7 +53,7 @@ impl Default for GpuOptions {
 pub struct Timings {
     /// Opening the adapter and device.
     pub open: f64,
-    /// Composing, reflecting and compiling kernels, first launches included.
+    /// Composing and reflecting kernels, waiting for drivers to compile them, first launches included.
     pub compile: f64,
 }
 
@@ -233,29 +234,32 @@ impl Gpu {
 
     /// Runs device calls that return invalid objects instead of errors, and turns what they report into a value.
     pub(super) fn scoped<T>(&self, label: &str, make: impl FnOnce(&wgpu::Device) -> T) -> Result<T> {
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let made = make(&self.device);
-        let errors = [
-            pollster::block_on(validation.pop()),
-            pollster::block_on(internal.pop()),
-            pollster::block_on(memory.pop()),
-        ];
-        match errors.into_iter().flatten().next() {
-            None => Ok(made),
-            Some(error) => {
-                let faults = Faults::default();
-                faults.set(Fault::of(error, label));
-                faults.check().map(|()| made)
-            }
-        }
+        scoped(&self.device, label, make).map_err(|fault| fault.error())
     }
 
-    /// The kernel `name` specialised by `consts`, compiled once per device.
+    /// Starts to compile what `make` makes; an error fails every later read.
+    pub(super) fn pipeline(
+        &self,
+        label: &str,
+        make: impl FnOnce(&wgpu::Device) -> wgpu::ComputePipeline + Send + 'static,
+    ) -> Result<Arc<Pipeline>> {
+        Ok(Arc::new(Pipeline::start(&self.device, &self.faults, label, make)?))
+    }
+
+    /// Waits for a pipeline.
+    pub(super) fn compiled<'p>(&self, pipeline: &'p Pipeline) -> Option<&'p wgpu::ComputePipeline> {
+        let (compiled, waited) = pipeline.get();
+        if !waited.is_zero() {
+            lock(&self.timings).compile += waited.as_secs_f64();
+        }
+        compiled
+    }
+
+    /// The kernel `name` specialised by `consts`, compiled once per device. The driver compiles it on another thread until
+    /// its first launch; what it has to say against it fails the reads after that.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a defect in the shader, [`Error::OutOfMemory`] if the driver says so.
+    /// [`Error::Internal`] for a defect in the shader, [`Error::OutOfMemory`] without a thread.
     pub fn kernel(&self, name: &str, consts: &[(&str, u32)]) -> Result<Arc<Kernel>> {
         let key = Specialisation {
             name: name.to_owned(),
@@ -267,7 +271,7 @@ impl Gpu {
         let start = Instant::now();
         let kernel = Arc::new(Kernel::new(self, &compose(name, consts)?)?);
         let seconds = start.elapsed().as_secs_f64();
-        log::debug!("kernel {name} {consts:?} built in {seconds:.3} s");
+        log::debug!("kernel {name} {consts:?} composed and validated in {seconds:.3} s");
         lock(&self.timings).compile += seconds;
         lock(&self.kernels).insert(key, Arc::clone(&kernel));
         Ok(kernel)
@@ -292,6 +296,10 @@ impl Gpu {
     /// # Errors
     /// Whatever the launches raise.
     pub fn warm_up<'a>(&self, kernels: impl IntoIterator<Item = &'a Bound>) -> Result<()> {
+        let kernels: Vec<_> = kernels.into_iter().collect();
+        for bound in &kernels {
+            self.compiled(&bound.pipeline);
+        }
         let start = Instant::now();
         let mut recorder = self.record_untimed();
         for bound in kernels {

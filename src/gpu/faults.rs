@@ -26,16 +26,37 @@ impl Faults {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        match &*lock(&self.0) {
-            None => Ok(()),
-            Some(Fault::OutOfMemory(what)) => Err(Error::OutOfMemory(what.clone())),
-            Some(Fault::Lost(what)) => Err(Error::DeviceLost(what.clone())),
-            Some(Fault::Defect(what)) => Err(Error::Internal(what.clone())),
-        }
+        lock(&self.0).as_ref().map_or(Ok(()), |fault| Err(fault.error()))
+    }
+}
+
+/// Runs device calls that return invalid objects instead of errors, and turns what they report into a value.
+pub(super) fn scoped<T>(
+    device: &wgpu::Device,
+    label: &str,
+    make: impl FnOnce(&wgpu::Device) -> T,
+) -> std::result::Result<T, Fault> {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let made = make(device);
+    let errors = [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
+    match errors.into_iter().flatten().next() {
+        None => Ok(made),
+        Some(error) => Err(Fault::of(error, label)),
     }
 }
 
 impl Fault {
+    /// The fault as the error of a call.
+    pub(super) fn error(&self) -> Error {
+        match self {
+            Self::OutOfMemory(what) => Error::OutOfMemory(what.clone()),
+            Self::Lost(what) => Error::DeviceLost(what.clone()),
+            Self::Defect(what) => Error::Internal(what.clone()),
+        }
+    }
+
     pub(super) fn of(error: wgpu::Error, label: &str) -> Self {
         let first_line = |text: String| {
             text.lines()

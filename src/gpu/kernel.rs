@@ -10,6 +10,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use super::buffer::Slice;
 use super::compose::Composed;
 use super::device::Gpu;
+use super::pipeline::Pipeline;
 use super::texture::Texture;
 use super::work::{Work, WorkTable};
 use crate::{Error, Result};
@@ -94,7 +95,7 @@ impl std::fmt::Display for Specialisation {
 #[derive(Debug)]
 pub struct Kernel {
     identity: Arc<Specialisation>,
-    pipeline: wgpu::ComputePipeline,
+    pipeline: Arc<Pipeline>,
     layout: wgpu::BindGroupLayout,
     bindings: Vec<Reflected>,
     params_struct: Option<String>,
@@ -104,7 +105,7 @@ pub struct Kernel {
 /// A kernel with its memory: what a dispatch needs. Made at set-up, used any number of times.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) pipeline: Arc<Pipeline>,
     pub(super) group: wgpu::BindGroup,
     pub(super) stride: Option<u32>,
     pub(super) entries: u32,
@@ -202,50 +203,22 @@ impl Kernel {
             .find(|(_, v)| v.name.as_deref() == Some("params"))
             .and_then(|(_, v)| module.types[v.ty].name.clone());
         let entries: Vec<_> = bindings.iter().map(layout_entry).collect();
-        let (layout, pipeline) = gpu.scoped(name, |device| {
-            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        let layout = gpu.scoped(name, |device| {
+            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some(name),
                 entries: &entries,
-            });
-            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some(name),
-                bind_group_layouts: &[Some(&layout)],
-                immediate_size: 0,
-            });
-            let checks = if gpu.options().shader_checks {
-                wgpu::ShaderRuntimeChecks::checked()
-            } else {
-                wgpu::ShaderRuntimeChecks::unchecked()
-            };
-            let source = wgpu::ShaderSource::Naga(Cow::Owned(module));
-            // SAFETY: wgpu requires that an unchecked shader never indexes out of bounds, loops for ever or divides by
-            // zero. The shaders are this crate's own files, linted without a device by tests/shaders.rs; every kernel
-            // test runs them at awkward sizes between guard words, and CI runs the whole suite with the checks on
-            // (KNOTWORK_SHADER_CHECKS=1) and off and holds both to the same tolerances.
-            let shader = unsafe {
-                device.create_shader_module_trusted(
-                    wgpu::ShaderModuleDescriptor {
-                        label: Some(name),
-                        source,
-                    },
-                    checks,
-                )
-            };
-            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(name),
-                layout: Some(&pipeline_layout),
-                module: &shader,
-                entry_point: Some("main"),
-                // Every kernel writes its workgroup memory before reading it; zeroing it first costs seconds of
-                // compilation on DX12 and hits a driver bug on older AMD cards (wgpu#4591).
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    zero_initialize_workgroup_memory: false,
-                    ..Default::default()
-                },
-                cache: None,
-            });
-            (layout, pipeline)
+            })
         })?;
+        let checks = if gpu.options().shader_checks {
+            wgpu::ShaderRuntimeChecks::checked()
+        } else {
+            wgpu::ShaderRuntimeChecks::unchecked()
+        };
+        let compile = {
+            let (layout, name) = (layout.clone(), composed.name.clone());
+            move |device: &wgpu::Device| compile(device, &name, module, &layout, checks)
+        };
+        let pipeline = gpu.pipeline(name, compile)?;
         Ok(Self {
             identity: Arc::new(Specialisation {
                 name: composed.name.clone(),
@@ -342,7 +315,7 @@ impl Kernel {
             })
         })?;
         Ok(Bound {
-            pipeline: self.pipeline.clone(),
+            pipeline: Arc::clone(&self.pipeline),
             group,
             stride,
             entries: count,
@@ -351,6 +324,47 @@ impl Kernel {
             work: None,
         })
     }
+}
+
+fn compile(
+    device: &wgpu::Device,
+    name: &str,
+    module: naga::Module,
+    layout: &wgpu::BindGroupLayout,
+    checks: wgpu::ShaderRuntimeChecks,
+) -> wgpu::ComputePipeline {
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(name),
+        bind_group_layouts: &[Some(layout)],
+        immediate_size: 0,
+    });
+    let source = wgpu::ShaderSource::Naga(Cow::Owned(module));
+    // SAFETY: wgpu requires that an unchecked shader never indexes out of bounds, loops for ever or divides by
+    // zero. The shaders are this crate's own files, linted without a device by tests/shaders.rs; every kernel
+    // test runs them at awkward sizes between guard words, and CI runs the whole suite with the checks on
+    // (KNOTWORK_SHADER_CHECKS=1) and off and holds both to the same tolerances.
+    let shader = unsafe {
+        device.create_shader_module_trusted(
+            wgpu::ShaderModuleDescriptor {
+                label: Some(name),
+                source,
+            },
+            checks,
+        )
+    };
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(name),
+        layout: Some(&pipeline_layout),
+        module: &shader,
+        entry_point: Some("main"),
+        // Every kernel writes its workgroup memory before reading it; zeroing it first costs seconds of
+        // compilation on DX12 and hits a driver bug on older AMD cards (wgpu#4591).
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
+        cache: None,
+    })
 }
 
 impl Bound {

@@ -12,6 +12,7 @@ mod device;
 mod faults;
 mod kernel;
 mod params;
+mod pipeline;
 mod profile;
 mod recorder;
 pub mod reduce;

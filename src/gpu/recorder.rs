@@ -59,11 +59,14 @@ impl<'g> Recorder<'g> {
             ));
             return;
         }
+        let Some(pipeline) = self.gpu.compiled(&bound.pipeline) else {
+            return; // the next read says why
+        };
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
             None => self.begin_pass(bound, groups, entry),
         };
-        pass.set_pipeline(&bound.pipeline);
+        pass.set_pipeline(pipeline);
         match bound.stride {
             Some(stride) => pass.set_bind_group(0, &bound.group, &[stride * entry as u32]),
             None => pass.set_bind_group(0, &bound.group, &[]),
