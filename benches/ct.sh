@@ -1,7 +1,8 @@
 #!/bin/sh
 # Tomography at the published setting on phantoms: 512x512 pixels, 200 angles, 400 detectors, noise of 0.5, 1 and 2. PSNR of
 # filtered back projection, of total variation at the best of three strengths, found for every phantom anew with the truth at
-# hand, and of the model without any tuning; then of the model that was trained on phantoms of other seeds. Usage: benches/ct.sh FOLDER [SEED ...]
+# hand, and of the model without any tuning; then of the model that was trained on phantoms of other seeds.
+# Usage: benches/ct.sh FOLDER [SEED ...]
 set -eu
 out=$1
 shift

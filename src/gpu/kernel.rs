@@ -326,6 +326,7 @@ impl Kernel {
     }
 }
 
+/// What the thread of a kernel's [`Pipeline`] does.
 fn compile(
     device: &wgpu::Device,
     name: &str,
