@@ -60,12 +60,10 @@ fn denoise_tiled(gpu: &Gpu, model: &Ridge, iterations: usize, tile: Option<usize
 fn layer_launches(gpu: &Gpu, lead: usize, [inputs, outputs, size]: [usize; 3]) -> (String, u64) {
     let plan = ConvPlan::new(gpu.style(), inputs, outputs, size);
     let shift = (gpu.style().source == Source::Texels).then_some((lead - size / 2) % 4);
-    let constants = plan
-        .constants(size, shift, plan.workgroup(SIZE))
-        .into_iter()
-        .map(|(name, value)| format!(" {name}={value}"));
+    let (name, constants) = plan.kernel(size, shift, plan.workgroup(SIZE), gpu.lanes());
+    let constants = constants.into_iter().map(|(name, value)| format!(" {name}={value}"));
     (
-        format!("conv{}", constants.collect::<String>()),
+        format!("{name}{}", constants.collect::<String>()),
         (plan.passes * plan.launches) as u64,
     )
 }
@@ -104,7 +102,7 @@ fn every_launch_of_a_denoising_is_listed() {
             .kernels
             .iter()
             .map(|k| {
-                let conv = k.kernel.name == "conv";
+                let conv = k.kernel.name.starts_with("conv");
                 let name = if conv {
                     k.kernel.to_string()
                 } else {
@@ -143,7 +141,10 @@ fn work_is_what_the_definitions_ask_for() {
     let [rows, cols] = SIZE;
     let pixels = (rows * cols) as u64;
     let of = |name: &str| -> Work {
-        let works = found.kernels.iter().filter(|k| k.kernel.name == name);
+        let works = found
+            .kernels
+            .iter()
+            .filter(|k| k.kernel.name.trim_end_matches("_lanes") == name);
         works.fold(Work::default(), |sum, k| sum + k.work.unwrap())
     };
     let per_pixel = |bytes: u64, multiply_adds: u64| Work {

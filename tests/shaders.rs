@@ -92,7 +92,7 @@ fn cases() -> Vec<(&'static str, Vec<(&'static str, u32)>)> {
         for style in KernelStyle::ALL {
             let plan = ConvPlan::new(style, inputs, outputs, size);
             let shifts = [None, Some(0), Some(3)];
-            cases.extend(shifts.map(|shift| ("conv", plan.constants(size, shift, plan.workgroup([40, 40])))));
+            cases.extend(shifts.map(|shift| plan.kernel(size, shift, plan.workgroup([40, 40]), Some(8))));
         }
     }
     cases

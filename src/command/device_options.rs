@@ -48,8 +48,9 @@ pub struct DeviceArgs {
     /// Stay within the limits every WebGPU adapter has (128 MiB per array)
     #[arg(long)]
     pub default_limits: bool,
-    /// How filters are cut: large-texels, large-storage, small-texels or small-storage (blocks of outputs, where pixels are
-    /// loaded from) [default: what `reconstruct info --calibrate` found, else by the kind of adapter]
+    /// How filters are cut: large-texels-lanes, large-texels, large-storage, small-texels or small-storage (blocks of outputs, where
+    /// pixels are loaded from, weights passed on within subgroups) [default: what `reconstruct info --calibrate` found, else by the
+    /// kind of adapter]
     #[arg(long, value_name = "STYLE")]
     pub kernels: Option<KernelStyle>,
     /// Seconds after which a silent device counts as hung

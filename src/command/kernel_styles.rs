@@ -18,9 +18,11 @@ fn path() -> Option<PathBuf> {
     Some(folder.join("kernels.json"))
 }
 
-/// What the styles of adapters are kept under: another driver may want another style.
+/// What the styles of adapters are kept under: another driver may want another style, and a style that was not among those measured
+/// may be faster.
 fn key(adapter: &AdapterSummary) -> String {
-    format!("{adapter}; {}", adapter.driver)
+    let measured = KernelStyle::ALL.map(KernelStyle::name).join(" ");
+    format!("{adapter}; {}; of {measured}", adapter.driver)
 }
 
 /// The table in the file; an empty one, with a warning, if it cannot be read.

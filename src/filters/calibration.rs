@@ -19,7 +19,7 @@ const ROUNDS: usize = 5;
 ///
 /// # Errors
 /// Device errors.
-pub fn style_times(gpu: &Gpu) -> Result<[(KernelStyle, f64); 4]> {
+pub fn style_times(gpu: &Gpu) -> Result<[(KernelStyle, f64); KernelStyle::ALL.len()]> {
     let radius = SIZE / 2;
     let row_stride = (SIDE + 2 * radius).next_multiple_of(crate::gpu::TexelPlanes::ROW);
     let plane_stride = row_stride * (SIDE + 2 * radius);

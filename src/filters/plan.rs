@@ -1,6 +1,6 @@
 //! How a layer's arithmetic is cut into kernel launches, for a software driver and for a GPU.
 
-use crate::gpu::{Blocks, KernelStyle, Source, Work};
+use crate::gpu::{Blocks, KernelStyle, Source, Weights, Work};
 
 /// One way to compute a layer: `passes` x `launches` launches, each adding `planes` source planes into `groups` times `co`
 /// destination planes, `rows` x 4 pixels per invocation at a time.
@@ -20,6 +20,8 @@ pub struct ConvPlan {
     pub groups: usize,
     /// Whether workgroups take the blocks of an image in the order of their numbers, instead of rectangles of them.
     pub numbered: bool,
+    /// Whether the invocations of a subgroup pass weights on to each other, where the device lets them.
+    pub lanes: bool,
 }
 
 /// Columns that one invocation computes: a vec4.
@@ -51,11 +53,12 @@ const SMALL_LAYER: usize = 1000;
 const SOFTWARE_SUMS: usize = 160;
 
 /// Relative costs on lavapipe, per vector of 8 lanes, of a storage access, of a texel, of a uniform at an index that varies from
-/// loop to loop, and of a multiply-add: estimates that rank blocks, to be checked with `cargo bench` (`benches/README.md`
+/// loop to loop, of a weight that another lane has loaded, and of a multiply-add: estimates that rank blocks, to be checked with `cargo bench` (`benches/README.md`
 /// says why they differ so much).
 const ACCESS: f64 = 18.0;
 const TEXEL: f64 = 12.0;
 const WEIGHT: f64 = 3.0;
+const WEIGHT_OF_LANE: f64 = 1.5;
 const MULTIPLY_ADD: f64 = 0.27;
 
 /// Bytes of weights that fit a uniform binding at default limits.
@@ -75,6 +78,7 @@ impl ConvPlan {
         match style.blocks {
             Blocks::Small => hardware,
             Blocks::Large => {
+                let lanes = style.weights == Weights::Lanes;
                 let small = inputs * outputs * size * size < SMALL_LAYER;
                 let written_out = if small { WRITTEN_OUT_SMALL } else { WRITTEN_OUT };
                 let plans = [MAX_ROWS, 4, 2, 1].into_iter().flat_map(|rows| {
@@ -82,7 +86,10 @@ impl ConvPlan {
                         .filter(move |co| {
                             co * rows * COLS <= SOFTWARE_SUMS && co * rows * COLS * size * size <= written_out
                         })
-                        .map(move |co| Self::with_block(inputs, outputs, size, [co, rows]).in_one_launch(size))
+                        .map(move |co| Self {
+                            lanes,
+                            ..Self::with_block(inputs, outputs, size, [co, rows]).in_one_launch(size)
+                        })
                 });
                 plans
                     .min_by(|a, b| {
@@ -110,6 +117,7 @@ impl ConvPlan {
             launches: outputs / co,
             groups: 1,
             numbered: false,
+            lanes: false,
         }
     }
 
@@ -173,7 +181,8 @@ impl ConvPlan {
             };
         let taps = (self.co * size * size) as f64;
         let windows = self.windows() as f64 * window;
-        let sums = (WEIGHT + MULTIPLY_ADD * pixels) * taps * (self.planes * self.groups) as f64;
+        let weight = if self.lanes { WEIGHT_OF_LANE } else { WEIGHT };
+        let sums = (weight + MULTIPLY_ADD * pixels) * taps * (self.planes * self.groups) as f64;
         let stores = 2.0 * ACCESS * (self.co * self.groups) as f64 * pixels;
         (windows + sums + stores) * (self.passes * self.launches) as f64 / pixels
     }
@@ -206,11 +215,36 @@ impl ConvPlan {
 
     /// Elements of one launch's weights: whole vec4s per group and source plane.
     pub(super) fn weights_per_launch(&self, size: usize) -> usize {
-        self.groups * self.planes * (self.co * size * size).next_multiple_of(4)
+        self.groups * self.planes * self.plane_weights(size)
     }
 
-    /// The kernel's constants; `shift` is the column in a texel in which windows begin, `None` for a source of frames.
-    pub fn constants(&self, size: usize, shift: Option<usize>, workgroup: [usize; 2]) -> Vec<(&'static str, u32)> {
+    /// Elements of the weights of a group and source plane: whole vec4s.
+    fn plane_weights(&self, size: usize) -> usize {
+        (self.co * size * size).next_multiple_of(4)
+    }
+
+    /// The kernel and its constants; `shift` is the column in a texel in which windows begin, `None` for a source of frames,
+    /// `lanes` what [`crate::gpu::Gpu::lanes`] says. Workgroups must be whole numbers of subgroups to pass weights on.
+    pub fn kernel(
+        &self,
+        size: usize,
+        shift: Option<usize>,
+        workgroup: [usize; 2],
+        lanes: Option<u32>,
+    ) -> (&'static str, Vec<(&'static str, u32)>) {
+        let mut constants = self.constants(size, shift, workgroup);
+        let invocations = (workgroup[0] * workgroup[1].max(1)) as u32;
+        match lanes.filter(|&lanes| self.lanes && invocations.is_multiple_of(lanes)) {
+            Some(lanes) => {
+                let hands = self.plane_weights(size).div_ceil(4 * lanes as usize);
+                constants.extend([("LANES", lanes), ("HANDS", hands as u32)]);
+                ("conv_lanes", constants)
+            }
+            None => ("conv", constants),
+        }
+    }
+
+    fn constants(&self, size: usize, shift: Option<usize>, workgroup: [usize; 2]) -> Vec<(&'static str, u32)> {
         let rows = self.rows + size - 1;
         let [elements, texel_rows] = if shift.is_some() { [0, rows] } else { [rows, 0] };
         let shift = shift.unwrap_or(0);

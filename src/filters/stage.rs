@@ -43,7 +43,7 @@ shader_struct! {
 }
 
 shader_struct! {
-    /// Parameters of `conv.wgsl`.
+    /// Parameters of `lib/conv.wgsl`.
     pub struct ConvParams {
         /// What is written.
         pub dst: Region,
@@ -135,7 +135,8 @@ impl ConvStage {
         let sizes = || tiles.iter().map(|(_, r)| [r.rows, r.cols].map(|n| n as usize));
         let workgroup = plan.workgroup(sizes().max().unwrap_or_default());
         let shift = window.map(|(_, shift)| shift);
-        let kernel = gpu.kernel("conv", &plan.constants(shape.size, shift, workgroup))?;
+        let (name, constants) = plan.kernel(shape.size, shift, workgroup, gpu.lanes());
+        let kernel = gpu.kernel(name, &constants)?;
         let launches = plan.passes * plan.launches;
         let mut params = Vec::with_capacity(tiles.len() * launches);
         let mut work = Vec::with_capacity(tiles.len() * launches);

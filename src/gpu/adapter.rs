@@ -68,6 +68,8 @@ pub struct AdapterSummary {
     pub driver: String,
     /// Whether this is a software driver.
     pub software: bool,
+    /// Invocations of a subgroup, where it is always the same number.
+    pub lanes: Option<u32>,
     /// Optional abilities that matter for compute.
     pub features: Vec<&'static str>,
 }
@@ -98,6 +100,8 @@ impl AdapterSummary {
             pci: info.device_pci_bus_id.clone(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             software: info.device_type == wgpu::DeviceType::Cpu,
+            lanes: (offered.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size)
+                .then_some(info.subgroup_max_size),
         }
     }
 }

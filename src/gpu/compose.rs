@@ -1,10 +1,12 @@
-//! From shader files to one WGSL text: include-once imports, specialisation constants and loop unrolling.
+//! From shader files to one WGSL text: include-once imports, specialisation constants, loop unrolling and inlining.
 //!
 //! Shader files are WGSL but for one line form, `#import name`, which stands for `shaders/lib/name.wgsl` (once, however
 //! often it is named). A kernel is specialised by `const` values: a `const NAME: u32 = 1u;` at module scope of any file
 //! is a default that the caller may replace. A `for` loop behind a comment line `// @unroll N` is written out when its
 //! trip count, which must be a literal or such a constant, is at most `N`: software drivers neither unroll long bodies
-//! nor load a uniform at a varying index cheaply, while with the loop written out every index is a literal.
+//! nor load a uniform at a varying index cheaply, while with the loop written out every index is a literal. Where WGSL itself wants
+//! a constant, a function cannot pass one on: behind a comment line `// @inline`, a function of one parameter that does nothing but
+//! return an expression gives way to that expression wherever it is called.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +56,7 @@ pub(crate) fn compose_text(name: &str, text: &str, consts: &[(&str, u32)]) -> Re
     let mut lines = Vec::new();
     import(name, text, &mut BTreeSet::new(), &mut lines)?;
     let values = specialise(name, &mut lines, consts)?;
-    let lines = unroll(lines, &values)?;
+    let lines = inline(unroll(lines, &values)?)?;
     let text = lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>().join("\n");
     let origin = lines.into_iter().map(|l| (l.file, l.number)).collect();
     Ok(Composed {
@@ -195,6 +197,81 @@ fn parse_for<'a>(line: &'a str, values: &BTreeMap<String, u32>) -> Option<(&'a s
     Some((variable, value_of(count, values)?))
 }
 
+/// Replaces the calls of every function behind `// @inline` by what it returns.
+fn inline(lines: Vec<Line>) -> Result<Vec<Line>> {
+    let mut kept = Vec::with_capacity(lines.len());
+    let mut functions = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        if lines[at].text.trim() != "// @inline" {
+            kept.push(lines[at].clone());
+            at += 1;
+            continue;
+        }
+        let text = |offset: usize| lines.get(at + offset).map_or("", |l| l.text.trim());
+        functions.push(parse_inline([text(1), text(2), text(3)]).ok_or_else(|| {
+            let Line { file, number, .. } = &lines[at];
+            Error::Internal(format!(
+                "{file}:{number}: @inline: want `fn name(parameter: type) -> type {{`, `return expression;` and `}}` on the next lines"
+            ))
+        })?);
+        at += 4;
+    }
+    for line in &mut kept {
+        for function in &functions {
+            line.text = replace_calls(&line.text, function);
+        }
+    }
+    Ok(kept)
+}
+
+/// A function that gives way to its expression.
+struct Inline<'l> {
+    name: &'l str,
+    parameter: &'l str,
+    expression: &'l str,
+}
+
+fn parse_inline<'l>([head, body, end]: [&'l str; 3]) -> Option<Inline<'l>> {
+    let (name, rest) = head.strip_prefix("fn ")?.split_once('(')?;
+    let (parameter, rest) = rest.split_once(": ")?;
+    let expression = body.strip_prefix("return ")?.strip_suffix(';')?;
+    (rest.ends_with('{') && !rest.contains(',') && end == "}").then_some(Inline {
+        name,
+        parameter,
+        expression,
+    })
+}
+
+fn replace_calls(text: &str, function: &Inline<'_>) -> String {
+    let call = format!("{}(", function.name);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(&call) {
+        let (before, argument) = (&rest[..start], &rest[start + call.len()..]);
+        let mut depth = 1_i32;
+        let end = argument.find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        });
+        out.push_str(before);
+        let whole = !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        match end.filter(|_| whole) {
+            Some(end) => {
+                let value = format!("({})", &argument[..end]);
+                let expression = replace_identifier(function.expression, function.parameter, &value);
+                out.push_str(&format!("({expression})"));
+                rest = &argument[end + 1..];
+            }
+            None => {
+                out.push_str(&call);
+                rest = argument;
+            }
+        }
+    }
+    out + rest
+}
+
 /// Index of the line that closes the block opened at the end of line `start`.
 fn closing_brace(lines: &[Line], start: usize) -> Option<usize> {
     let mut depth = 0_i64;
@@ -261,6 +338,15 @@ mod tests {
     }
 
     #[test]
+    fn calls_give_way_to_the_expression_of_an_inline_function() {
+        let source = "a = f(2u * (b + 1u)) + g(f(1u), of(3u));\n// @inline\nfn f(i: u32) -> f32 {\n    return x[i % N].i;\n}\nlast";
+        assert_eq!(
+            text(source, &[]).unwrap(),
+            "a = (x[(2u * (b + 1u)) % N].i) + g((x[(1u) % N].i), of(3u));\nlast"
+        );
+    }
+
+    #[test]
     fn mistakes_name_the_file_and_line() {
         let unknown = text("const N: u32 = 1u;", &[("M", 1)]).unwrap_err().to_string();
         assert!(unknown.contains("no constant 'M'"), "{unknown}");
@@ -270,6 +356,11 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(shape.contains("shaders/test.wgsl:1: @unroll"), "{shape}");
+        for body in ["    let j = i;", "    return i; return i"] {
+            let function = format!("let a = 1;\n// @inline\nfn f(i: u32) -> u32 {{\n{body}\n}}");
+            let complaint = text(&function, &[]).unwrap_err().to_string();
+            assert!(complaint.contains("shaders/test.wgsl:2: @inline"), "{complaint}");
+        }
     }
 
     #[test]

@@ -93,13 +93,11 @@ impl Gpu {
                 .max_storage_buffer_binding_size
                 .max(offered.max_storage_buffer_binding_size);
         }
-        let timestamps = wgpu::Features::TIMESTAMP_QUERY;
-        let offers_timestamps = adapter.features().difference(options.withheld).contains(timestamps);
-        let required_features = if options.profile && offers_timestamps {
-            timestamps
-        } else {
-            wgpu::Features::empty()
-        };
+        let mut wanted = wgpu::Features::empty();
+        wanted.set(wgpu::Features::TIMESTAMP_QUERY, options.profile);
+        wanted.set(wgpu::Features::SUBGROUP, summary.lanes.is_some());
+        let required_features = adapter.features().difference(options.withheld).intersection(wanted);
+        let timestamps = required_features.contains(wgpu::Features::TIMESTAMP_QUERY);
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("knotwork"),
             required_features,
@@ -127,18 +125,14 @@ impl Gpu {
         if summary.software {
             log::warn!("no GPU in use: {} is a software driver; expect CPU speed", summary.name);
         }
-        if options.profile && !offers_timestamps {
+        if options.profile && !timestamps {
             log::warn!(
                 "timings are not available on this adapter ({}): it has no timestamp queries; the run goes on without a profile",
                 summary.name
             );
         }
         let budget = summary.software.then(available_memory).flatten();
-        let style = if summary.software {
-            KernelStyle::SOFTWARE
-        } else {
-            KernelStyle::HARDWARE
-        };
+        let style = KernelStyle::suiting(summary.software, summary.lanes);
         let timings = Timings {
             open: start.elapsed().as_secs_f64(),
             compile: 0.0,
@@ -159,7 +153,7 @@ impl Gpu {
             profiler: None,
             style,
         };
-        if !required_features.is_empty() {
+        if timestamps {
             gpu.profiler = Some(Profiler::new(&gpu)?);
         }
         Ok(gpu)
@@ -180,6 +174,12 @@ impl Gpu {
     #[must_use]
     pub fn with_style(self, style: KernelStyle) -> Self {
         Self { style, ..self }
+    }
+
+    /// Invocations of a subgroup, where it is always the same number and kernels may pass values on within it.
+    pub fn lanes(&self) -> Option<u32> {
+        let granted = self.device.features().contains(wgpu::Features::SUBGROUP);
+        self.summary.lanes.filter(|_| granted)
     }
 
     /// The options the device was opened with.

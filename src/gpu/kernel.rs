@@ -117,7 +117,7 @@ pub struct Bound {
 /// Parses and validates a composed shader and lists the bindings that its entry point `main` uses.
 ///
 /// # Errors
-/// [`Error::Internal`] with file and line where the text is no valid WGSL without optional capabilities.
+/// [`Error::Internal`] with file and line where the text is no valid WGSL, without optional capabilities but for subgroups in kernels named `*_lanes`.
 pub fn reflect(composed: &Composed) -> Result<(naga::Module, ModuleInfo, Vec<Reflected>)> {
     let module = naga::front::wgsl::parse_str(&composed.text).map_err(|e| {
         let place = e
@@ -125,7 +125,7 @@ pub fn reflect(composed: &Composed) -> Result<(naga::Module, ModuleInfo, Vec<Ref
             .map_or(composed.name.clone(), |l| composed.locate(l.line_number as usize));
         Error::Internal(format!("{place}: {}", e.message()))
     })?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let info = Validator::new(ValidationFlags::all(), capabilities(&composed.name))
         .validate(&module)
         .map_err(|e| {
             let place = e
@@ -177,6 +177,15 @@ pub fn reflect(composed: &Composed) -> Result<(naga::Module, ModuleInfo, Vec<Ref
     }
     bindings.sort_by_key(|b| b.index);
     Ok((module, info, bindings))
+}
+
+/// What a kernel may use of what devices need not have; callers ask [`Gpu::lanes`] first.
+fn capabilities(name: &str) -> Capabilities {
+    if name.ends_with("_lanes") {
+        Capabilities::SUBGROUP
+    } else {
+        Capabilities::empty()
+    }
 }
 
 fn is_plane_texture(ty: &naga::TypeInner) -> bool {

@@ -26,6 +26,7 @@ pub const KERNELS: &[Source] = sources![
     "cg_start",
     "cg_step",
     "conv",
+    "conv_lanes",
     "conv_weight_gradient",
     "conv_weight_totals",
     "descent_control",
@@ -126,6 +127,7 @@ pub const KERNELS: &[Source] = sources![
 pub const LIBRARY: &[Source] = sources![
     "lib/adam",
     "lib/agd",
+    "lib/conv",
     "lib/descent",
     "lib/fft",
     "lib/filter_norm",

@@ -225,6 +225,13 @@ fn runs_are_repeatable_and_independent_of_style_and_limits() {
         ..GpuOptions::default()
     })
     .unwrap();
+    // A device whose invocations cannot pass weights on.
+    let alone = Gpu::open(GpuOptions {
+        withheld: wgpu::Features::SUBGROUP,
+        ..GpuOptions::default()
+    })
+    .unwrap();
+    assert_eq!(alone.lanes(), None);
     for model in models() {
         let (x, v) = (image(8, size), values(9, size[0] * size[1]));
         let run = |device: &Gpu, style| {
@@ -242,6 +249,10 @@ fn runs_are_repeatable_and_independent_of_style_and_limits() {
         assert!(
             usual.clone().map(|r| bits(&r)) == run(&limited, None).map(|r| bits(&r)),
             "limits matter"
+        );
+        assert!(
+            usual.clone().map(|r| bits(&r)) == run(&alone, None).map(|r| bits(&r)),
+            "subgroups matter"
         );
         let truth = RidgeReference::new(&model, 0.2, size);
         let (want, (energy, error)) = (truth.gradient(&widen(&x)), truth.energy(&widen(&x)));
