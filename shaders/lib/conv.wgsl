@@ -13,8 +13,8 @@
 // weights: for every group and source plane (c, tap) but for the last taps, then the last taps (c), in vec4s, padded to whole ones.
 // Tap t = ky * K + kx; K * K is odd.
 //
-// The importing kernel has the entry point, which calls conv(), and says how weights get to the invocations: hold_weights(first) is told
-// where the quads of a group and plane begin, weight(i) is the i-th of them, i a literal.
+// The importing kernel declares params, weights, src, dst and texels and has the entry point, which calls conv(). It says how weights get
+// to the invocations: hold_weights(first) is told where the quads of a group and plane begin, weight(i) is the i-th of them, i a literal.
 #import tile
 
 const K: u32 = 5u;
@@ -52,12 +52,6 @@ struct ConvParams {
     pad0: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: ConvParams;
-@group(0) @binding(1) var<uniform> weights: array<vec4<f32>, ALL_QUADS>;
-@group(0) @binding(2) var<storage, read> src: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dst: array<f32>;
-@group(0) @binding(4) var texels: texture_2d_array<f32>;
-
 // Blocks that reach beyond the region may look beyond the texture; what they read there is not used.
 fn load_texel(col: u32, row: u32, layer: u32) -> vec4<f32> {
     return textureLoad(texels, min(vec2<u32>(col, row), textureDimensions(texels) - 1u), layer, 0);
@@ -94,6 +88,20 @@ fn load_window(block: Block, plane: u32) {
         // @unroll 64
         for (var x = 0u; x < WINDOW_COLS; x++) {
             window[y * WINDOW_COLS + x] = row[(SHIFT + x) / 4u][(SHIFT + x) % 4u];
+        }
+    }
+}
+
+// A function of its own because naga's time to read one grows with the square of its length.
+fn store_row(at: u32, sum: vec4<f32>, holds: vec4<bool>, inside: vec4<bool>) {
+    // @unroll 4
+    for (var x = 0u; x < 4u; x++) {
+        if (holds[x]) {
+            var total = select(0.0, sum[x], inside[x]);
+            if (ADDS == 1u && params.accumulate != 0u) {
+                total += dst[at + x];
+            }
+            dst[at + x] = total;
         }
     }
 }
@@ -161,17 +169,7 @@ fn conv(id: vec3<u32>, launched: vec3<u32>) {
         for (var c = 0u; c < CO; c++) {
             // @unroll 64
             for (var y = 0u; y < ROWS; y++) {
-                // @unroll 64
-                for (var x = 0u; x < 4u; x++) {
-                    if (holds[y][x]) {
-                        let at = first + c * params.dst.plane_stride + y * params.dst.row_stride + x;
-                        var total = select(0.0, sum[c * ROWS + y][x], inside[y][x]);
-                        if (ADDS == 1u && params.accumulate != 0u) {
-                            total += dst[at];
-                        }
-                        dst[at] = total;
-                    }
-                }
+                store_row(first + c * params.dst.plane_stride + y * params.dst.row_stride, sum[c * ROWS + y], holds[y], inside[y]);
             }
         }
     }

@@ -224,7 +224,7 @@ impl ConvPlan {
     }
 
     /// The kernel and its constants; `shift` is the column in a texel in which windows begin, `None` for a source of frames,
-    /// `lanes` what [`crate::gpu::Gpu::lanes`] says. Workgroups must be whole numbers of subgroups to pass weights on.
+    /// `lanes` what [`crate::gpu::Gpu::lanes`] says. Weights are passed on in workgroups of whole subgroups and one dimension.
     pub fn kernel(
         &self,
         size: usize,
@@ -233,8 +233,8 @@ impl ConvPlan {
         lanes: Option<u32>,
     ) -> (&'static str, Vec<(&'static str, u32)>) {
         let mut constants = self.constants(size, shift, workgroup);
-        let invocations = (workgroup[0] * workgroup[1].max(1)) as u32;
-        match lanes.filter(|&lanes| self.lanes && invocations.is_multiple_of(lanes)) {
+        let [columns, rows] = workgroup.map(|n| n as u32);
+        match lanes.filter(|&lanes| self.lanes && rows == 0 && columns.is_multiple_of(lanes)) {
             Some(lanes) => {
                 let hands = self.plane_weights(size).div_ceil(4 * lanes as usize);
                 constants.extend([("LANES", lanes), ("HANDS", hands as u32)]);

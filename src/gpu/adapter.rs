@@ -215,6 +215,7 @@ mod tests {
             pci: pci.into(),
             driver: String::new(),
             software: kind == "Cpu",
+            lanes: None,
             features: Vec::new(),
         };
         vec![

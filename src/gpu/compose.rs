@@ -1,4 +1,4 @@
-//! From shader files to one WGSL text: include-once imports, specialisation constants, loop unrolling and inlining.
+//! From shader files to one WGSL text: include-once imports, specialisation constants, loop unrolling, inlining and constant indices.
 //!
 //! Shader files are WGSL but for one line form, `#import name`, which stands for `shaders/lib/name.wgsl` (once, however
 //! often it is named). A kernel is specialised by `const` values: a `const NAME: u32 = 1u;` at module scope of any file
@@ -56,7 +56,10 @@ pub(crate) fn compose_text(name: &str, text: &str, consts: &[(&str, u32)]) -> Re
     let mut lines = Vec::new();
     import(name, text, &mut BTreeSet::new(), &mut lines)?;
     let values = specialise(name, &mut lines, consts)?;
-    let lines = inline(unroll(lines, &values)?)?;
+    let mut lines = inline(unroll(lines, &values)?, &values)?;
+    for line in &mut lines {
+        line.text = fold_indices(&line.text, &values);
+    }
     let text = lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>().join("\n");
     let origin = lines.into_iter().map(|l| (l.file, l.number)).collect();
     Ok(Composed {
@@ -198,7 +201,7 @@ fn parse_for<'a>(line: &'a str, values: &BTreeMap<String, u32>) -> Option<(&'a s
 }
 
 /// Replaces the calls of every function behind `// @inline` by what it returns.
-fn inline(lines: Vec<Line>) -> Result<Vec<Line>> {
+fn inline(lines: Vec<Line>, values: &BTreeMap<String, u32>) -> Result<Vec<Line>> {
     let mut kept = Vec::with_capacity(lines.len());
     let mut functions = Vec::new();
     let mut at = 0;
@@ -219,7 +222,7 @@ fn inline(lines: Vec<Line>) -> Result<Vec<Line>> {
     }
     for line in &mut kept {
         for function in &functions {
-            line.text = replace_calls(&line.text, function);
+            line.text = replace_calls(&line.text, function, values);
         }
     }
     Ok(kept)
@@ -243,7 +246,7 @@ fn parse_inline<'l>([head, body, end]: [&'l str; 3]) -> Option<Inline<'l>> {
     })
 }
 
-fn replace_calls(text: &str, function: &Inline<'_>) -> String {
+fn replace_calls(text: &str, function: &Inline<'_>, values: &BTreeMap<String, u32>) -> String {
     let call = format!("{}(", function.name);
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -258,7 +261,10 @@ fn replace_calls(text: &str, function: &Inline<'_>) -> String {
         let whole = !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
         match end.filter(|_| whole) {
             Some(end) => {
-                let value = format!("({})", &argument[..end]);
+                let value = match constant(&argument[..end], values) {
+                    Some(value) => format!("{value}u"),
+                    None => format!("({})", &argument[..end]),
+                };
                 let expression = replace_identifier(function.expression, function.parameter, &value);
                 out.push_str(&format!("({expression})"));
                 rest = &argument[end + 1..];
@@ -270,6 +276,77 @@ fn replace_calls(text: &str, function: &Inline<'_>) -> String {
         }
     }
     out + rest
+}
+
+/// Replaces indices that are constant by their values: naga's time to read a function grows with the square of the number of
+/// its expressions.
+fn fold_indices(text: &str, values: &BTreeMap<String, u32>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('[') {
+        let (before, inside) = rest.split_at(open + 1);
+        out.push_str(before);
+        let close = inside.find([']', '[']).filter(|&at| inside[at..].starts_with(']'));
+        match close.and_then(|at| Some((at, constant(&inside[..at], values)?))) {
+            Some((at, value)) => {
+                out.push_str(&format!("{value}u"));
+                rest = &inside[at..];
+            }
+            None => rest = inside,
+        }
+    }
+    out + rest
+}
+
+/// The value of an expression of literals and constants with `+ - * / %` and parentheses in u32; `None` for any other, and for one
+/// that WGSL would refuse.
+fn constant(text: &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    let mut rest = text.trim_start();
+    let value = constant_sum(&mut rest, values)?;
+    rest.is_empty().then_some(value)
+}
+
+fn constant_sum(rest: &mut &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    let mut value = constant_product(rest, values)?;
+    loop {
+        value = match take(rest, &['+', '-']) {
+            Some('+') => value.checked_add(constant_product(rest, values)?)?,
+            Some(_) => value.checked_sub(constant_product(rest, values)?)?,
+            None => return Some(value),
+        };
+    }
+}
+
+fn constant_product(rest: &mut &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    let mut value = constant_atom(rest, values)?;
+    loop {
+        value = match take(rest, &['*', '/', '%']) {
+            Some('*') => value.checked_mul(constant_atom(rest, values)?)?,
+            Some('/') => value.checked_div(constant_atom(rest, values)?)?,
+            Some(_) => value.checked_rem(constant_atom(rest, values)?)?,
+            None => return Some(value),
+        };
+    }
+}
+
+fn constant_atom(rest: &mut &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    if take(rest, &['(']).is_some() {
+        let value = constant_sum(rest, values)?;
+        return take(rest, &[')']).map(|_| value);
+    }
+    let end = rest
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    let value = value_of(&rest[..end], values)?;
+    *rest = rest[end..].trim_start();
+    Some(value)
+}
+
+/// Takes one of the characters from the front, and the space behind it.
+fn take(rest: &mut &str, wanted: &[char]) -> Option<char> {
+    let found = rest.chars().next().filter(|c| wanted.contains(c))?;
+    *rest = rest[1..].trim_start();
+    Some(found)
 }
 
 /// Index of the line that closes the block opened at the end of line `start`.
@@ -342,7 +419,16 @@ mod tests {
         let source = "a = f(2u * (b + 1u)) + g(f(1u), of(3u));\n// @inline\nfn f(i: u32) -> f32 {\n    return x[i % N].i;\n}\nlast";
         assert_eq!(
             text(source, &[]).unwrap(),
-            "a = (x[(2u * (b + 1u)) % N].i) + g((x[(1u) % N].i), of(3u));\nlast"
+            "a = (x[(2u * (b + 1u)) % N].i) + g((x[1u % N].i), of(3u));\nlast"
+        );
+    }
+
+    #[test]
+    fn constant_indices_become_literals_and_no_others() {
+        let source = "const N: u32 = 3u;\na[(N * 2u + 7u) / 2u % 4u] + b[c[N - 1u]] + d[i + N] + e[N - 4u] + f[1u / (N - 3u)] + g[ 0 ]";
+        assert_eq!(
+            text(source, &[]).unwrap(),
+            "const N: u32 = 3u;\na[2u] + b[c[2u]] + d[i + N] + e[N - 4u] + f[1u / (N - 3u)] + g[0u]"
         );
     }
 
