@@ -41,15 +41,19 @@ fn spline_load(c: Channel) {
 }
 
 fn spline_pieces(x: vec4<f32>, c: Channel) -> Pieces {
-    var k = Pieces(vec4<f32>(pivots[0].x), vec4<f32>(pivots[0].y), vec4<f32>(pivots[0].z), vec4<f32>(pivots[0].w));
+    var k: Pieces;
     if (HALVINGS == 0u) {
-        // @unroll 32
-        for (var j = 0u; j < PIVOTS_AFTER_FIRST; j++) {
-            let right = vec4<f32>(pivots[j + 1u].x) <= x;
-            k.t = select(k.t, vec4<f32>(pivots[j + 1u].x), right);
-            k.f = select(k.f, vec4<f32>(pivots[j + 1u].y), right);
-            k.s = select(k.s, vec4<f32>(pivots[j + 1u].z), right);
-            k.p = select(k.p, vec4<f32>(pivots[j + 1u].w), right);
+        // @unroll 4
+        for (var i = 0u; i < 4u; i++) {
+            var piece = pivots[0];
+            // @unroll 32
+            for (var j = 0u; j < PIVOTS_AFTER_FIRST; j++) {
+                piece = select(piece, pivots[j + 1u], pivots[j + 1u].x <= x[i]);
+            }
+            k.t[i] = piece.x;
+            k.f[i] = piece.y;
+            k.s[i] = piece.z;
+            k.p[i] = piece.w;
         }
     } else {
         var segment = vec4<u32>(0u);

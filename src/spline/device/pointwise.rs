@@ -41,8 +41,14 @@ fn enough_groups(blocks: Blocks) -> u64 {
     }
 }
 
-/// Loading a channel's knots pays off over this many times four positions of an invocation.
-const MOST_TRIPS: u32 = 16;
+/// Loading a channel's knots pays off over this many times four positions of an invocation: a software driver loads each lane by lane.
+fn most_trips(blocks: Blocks) -> u32 {
+    match blocks {
+        Blocks::Large => 64,
+        Blocks::Small => 16,
+    }
+}
+
 /// Workgroups along one dimension of a dispatch.
 const MOST_PLANES: usize = 65535;
 /// Segments that are compared one by one.
@@ -58,7 +64,7 @@ impl PointwiseParams {
         let at_once = u64::from(4 * walkers);
         let shared = positions * planes as u64 / (at_once * enough_groups(blocks));
         let needed = positions.div_ceil(at_once).max(1);
-        let trips = shared.clamp(1, u64::from(MOST_TRIPS)).min(needed) as u32;
+        let trips = shared.clamp(1, u64::from(most_trips(blocks))).min(needed) as u32;
         Self::with_trips(region, walkers, trips)
     }
 
