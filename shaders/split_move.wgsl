@@ -1,6 +1,6 @@
 // Splitting, part 4 of 5: x <- x - s with the filtered gradient s, the same for z, at which the responses are taken, and the
 // sums that part 5 (agd_control.wgsl) decides by: ( 0, |s|^2, |x|^2, |s|^2 ). Images that have stopped are left alone.
-// One workgroup of 256 per 4096 pixels, y = slot. planes: (slot, row, column), complex (lib/split.wgsl);
+// One workgroup of 256 per 4096 pixels, y = slot. planes: (slot, element), complex (lib/split.wgsl);
 // x, z: (image, pixel); partials: (slot, group).
 #import agd
 #import reduce
@@ -25,14 +25,16 @@ fn main(
     let image = active_images[group.y];
     let running = states[image].status == RUNNING;
     let pixels = params.rows * params.cols;
-    let plane = group.y * params.plane_rows * params.plane_cols;
+    let pairs = params.plane_cols / 2u;
+    let plane = group.y * params.plane_rows * pairs;
     var sum = vec4<f32>(0.0);
     for (var k = 0u; k < 16u; k++) {
         let pixel = group.x * 4096u + k * 256u + local;
         if (running && pixel < pixels) {
             let row = pixel / params.cols + params.top;
             let col = pixel % params.cols + params.left;
-            let s = planes[plane + row * params.plane_cols + col].x;
+            let pair = planes[plane + row * pairs + col / 2u];
+            let s = select(pair.y, pair.x, col % 2u == 0u);
             let at = image * pixels + pixel;
             let x_new = x[at] - s;
             x[at] = x_new;

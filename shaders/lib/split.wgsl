@@ -1,7 +1,8 @@
 // Shared by the parts of the splitting: where images lie in the planes of its Fourier transform.
 //
-// The image of slot p is the real part of plane p, (row, column) of plane_rows x plane_cols, from (top, left) on. The imaginary
-// part could hold another image, but then the bits of a result would depend on what else is in the batch.
+// The image of slot p lies in plane p, (row, column) of plane_rows x plane_cols real values, from (top, left) on. A plane is transformed
+// as the complex one of half its columns, the number of which is even: column 2 n is the real and 2 n + 1 the imaginary part of element
+// n of a row.
 
 struct SplitParams {
     rows: u32,         // of an image

@@ -8,6 +8,7 @@ use crate::filters::{ConvStage, PackedBank, Texels};
 use crate::gpu::reduce::Totals;
 use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder, Work};
 use crate::spline::device::{ConstantBank, Pointwise, PointwiseParams};
+use crate::spline::{Spline, prox_of_potential_derivative};
 use crate::{Error, Result, shader_struct};
 
 pub use super::passes::LoadParams;
@@ -170,7 +171,13 @@ impl RidgeOnDevice {
                     adjoint: make.adjoint(&other, &frames, Some(gradient))?,
                 });
             }
-            Extra::Splitting(step) => split = Some(Split::new(&make, model, &alphas, &step, &responses)?),
+            Extra::Splitting(step) => {
+                let proximal = |phi| prox_of_potential_derivative(phi, step.ratio);
+                let proximal: Vec<Spline> = model.activations.iter().map(proximal).collect::<Result<_>>()?;
+                let bank = ConstantBank::new(gpu, &proximal, &alphas)?;
+                let planes = (&frames[..], &responses, gradient);
+                split = Some(Split::new(&make, &bank.activations(), step.states, planes)?);
+            }
         }
         let channels = channels as u32;
         let this = Self {
@@ -269,7 +276,7 @@ impl RidgeOnDevice {
         Ok(())
     }
 
-    /// Records the proximal step on `W x` and `gradient[s] <- W'q` of what it leaves (`shaders/split_prox.wgsl`).
+    /// Records the proximal step on `W x` and `gradient[s] <- W'd` of the dual variable that it leaves.
     ///
     /// # Errors
     /// [`Error::Internal`] if [`Self::new`] was not told to split.
@@ -281,8 +288,14 @@ impl RidgeOnDevice {
         for tile in 0..self.tiling.tiles.len() {
             self.forward.record(recorder, tile, slots);
             split.record(recorder, tile, slots);
-            self.adjoint.iter().for_each(|s| s.record(recorder, tile, slots));
         }
         Ok(())
+    }
+
+    /// Records that the dual variables of slot `from` are those of slot `to` from now on, for every `(from, to)` in turn.
+    pub fn record_moves(&self, recorder: &mut Recorder<'_>, moves: &[(usize, usize)]) {
+        if let Some(split) = &self.split {
+            split.record_moves(recorder, &self.responses, moves);
+        }
     }
 }

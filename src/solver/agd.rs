@@ -313,6 +313,7 @@ impl<'g> Denoiser<'g> {
         self.gpu.write(&self.buffers.states, &vec![fresh; count])?;
         let mut states = vec![fresh; count];
         let (mut done, mut batch, mut waited) = (0, 1, 0);
+        let mut slots: Vec<u32> = (0..count as u32).collect();
         while done < self.settings.max_iterations {
             let active: Vec<u32> = (0..count as u32)
                 .filter(|&i| states[i as usize].status == RUNNING)
@@ -336,6 +337,13 @@ impl<'g> Denoiser<'g> {
             let left = self.settings.max_iterations - done;
             let trips = batch.min(splitting.map_or(left, |_| left.min(MOST_ITERATIONS - done)));
             let mut recorder = self.gpu.record();
+            if splitting.is_some() {
+                // What an image leaves behind follows it to its new slot.
+                let of = |image: &u32| slots.iter().position(|s| s == image).unwrap_or_default();
+                let moves: Vec<_> = active.iter().map(of).zip(0..).filter(|(from, to)| from != to).collect();
+                self.model.record_moves(&mut recorder, &moves);
+                slots.clone_from(&active);
+            }
             for _ in 0..trips {
                 match splitting {
                     Some(splitting) => {

@@ -22,6 +22,6 @@ pub use pnp::{
 };
 pub use power::{NormaliseParams, gram_norm};
 pub use search::{Point, Search};
-pub use splitting::SplitParams;
 pub(crate) use splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, SplitSettings, Splitting};
+pub use splitting::{SplitParams, split_planes};
 pub use tv::{TvParams, total_variation};

@@ -32,7 +32,7 @@ shader_struct! {
         pub cols: u32,
         /// Rows of a plane of the Fourier transform.
         pub plane_rows: u32,
-        /// Columns of a plane.
+        /// Columns of a plane, an even number.
         pub plane_cols: u32,
         /// First row of the image in its plane.
         pub top: u32,
@@ -54,6 +54,13 @@ pub(crate) const MOST_ITERATIONS: usize = 60;
 
 /// The largest side of filters whose spectrum is computed (`shaders/split_spectrum.wgsl`).
 pub(crate) const LARGEST_SIDE: usize = 64;
+
+/// Rows and columns of the planes in which images of `size` meet filters of side `side`: as long as to keep what the filters reach beyond the
+/// image apart, an even number of columns (`shaders/lib/split.wgsl`).
+pub fn split_planes([rows, cols]: [usize; 2], side: usize) -> [usize; 2] {
+    let reach = side - 1;
+    [quick_length(rows + reach), 2 * quick_length((cols + reach).div_ceil(2))]
+}
 
 /// Filters of one layer on the device, (filter, row, column), however they came about.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +110,7 @@ impl Splitting {
         on: &Iterates<'_>,
     ) -> Result<Self> {
         let Filters { shape, weights } = *filters;
-        let planes = size.map(|side| quick_length(side + shape.size - 1));
+        let planes = split_planes(size, shape.size);
         let [top, left] = [0, 1].map(|axis| ((planes[axis] - size[axis]) / 2) as u32);
         let params = gpu.params(&[SplitParams {
             rows: size[0] as u32,
@@ -115,21 +122,25 @@ impl Splitting {
             penalty: (PENALTY * settings.lambda) as f32,
             side: shape.size as u32,
         }])?;
-        let fft = Fft::new(slots, planes)?;
+        let fft = Fft::new(slots, [planes[0], planes[1] / 2])?;
+        let old_back = gpu.buffer("adjoint of the dual variable", on.x.len())?;
         let space = gpu.buffer("planes", fft.elements())?;
         let frequency = gpu.buffer("spectra", fft.elements())?;
         let pixels = size[0] * size[1];
-        let elements = planes[0] * planes[1];
+        let elements = fft.elements() / (2 * slots);
         let groups = pixels.div_ceil(VALUES_PER_GROUP) as u32;
         let partials = gpu.buffer("split partials", slots * groups as usize * 4)?;
-        let inverse = gpu.buffer("inverse spectrum", elements)?;
+        let inverse = gpu.buffer("inverse spectrum", planes[0] * planes[1])?;
         let correlation_params = gpu.params(&[FilterNormParams {
             filters: shape.outputs as u32,
             size: shape.size as u32,
             ..Default::default()
         }])?;
         let correlation = Correlation::new(gpu, &correlation_params, shape, weights)?;
-        let [row_waves, col_waves] = planes.map(|count| gpu.upload("waves", &waves(count)));
+        let [row_waves, col_waves] = [
+            gpu.upload("waves", &waves(planes[0]))?,
+            gpu.upload("waves", &waves(planes[1]))?,
+        ];
         let control_params = gpu.params(&[AgdParams {
             groups,
             tolerance: settings.tolerance as f32,
@@ -149,35 +160,42 @@ impl Splitting {
         Ok(Self {
             spectrum: bind(
                 "split_spectrum",
-                4 * elements,
-                4 * shape.size * elements,
+                8 * elements,
+                8 * shape.size * elements,
                 &[
                     ("correlation", correlation.sums()),
-                    ("row_waves", &row_waves?),
-                    ("col_waves", &col_waves?),
+                    ("row_waves", &row_waves),
+                    ("col_waves", &col_waves),
                     ("inverse", &inverse),
                 ],
             )?,
             residual: bind(
                 "split_residual",
-                12 * pixels + 8 * elements,
-                pixels,
+                20 * pixels + 8 * elements,
+                2 * pixels,
                 &[
                     ("active_images", on.active),
                     ("y", on.y),
                     ("x", on.x),
-                    ("q_back", on.gradient),
+                    ("states", on.states),
+                    ("back", on.gradient),
+                    ("old_back", &old_back),
                     ("planes", &space),
                 ],
             )?,
             forward: fft.pass(gpu, Direction::Forward, &space, &frequency)?,
             filter: bind(
                 "split_filter",
+                40 * elements,
                 20 * elements,
-                2 * elements,
-                &[("inverse", &inverse), ("planes", &frequency)],
+                &[
+                    ("inverse", &inverse),
+                    ("col_waves", &col_waves),
+                    ("planes", &frequency),
+                    ("filtered", &space),
+                ],
             )?,
-            inverse: fft.pass(gpu, Direction::Inverse, &frequency, &space)?,
+            inverse: fft.pass(gpu, Direction::Inverse, &space, &frequency)?,
             step: bind(
                 "split_move",
                 20 * pixels,
@@ -185,7 +203,7 @@ impl Splitting {
                 &[
                     ("active_images", on.active),
                     ("states", on.states),
-                    ("planes", &space),
+                    ("planes", &frequency),
                     ("x", on.x),
                     ("z", on.z),
                     ("partials", &partials),

@@ -5,6 +5,7 @@ use crate::Result;
 use crate::filters::ConvStage;
 use crate::gpu::{Buffer, Gpu, Recorder};
 use crate::model::passes::Forward;
+use crate::model::split::Split;
 use crate::solver::{Filters, Iterates, LARGEST_SIDE, PENALTY, SplitSettings, Splitting};
 use crate::spline::device::{Activations, Pointwise, ProximalTable};
 
@@ -55,8 +56,7 @@ impl HessianPass {
 pub(super) struct SplitPass {
     table: ProximalTable,
     forward: Forward,
-    prox: Pointwise,
-    adjoint: Vec<ConvStage>,
+    split: Split,
     splitting: Splitting,
 }
 
@@ -70,8 +70,7 @@ impl SplitPass {
     /// Records an iteration of the first `slots` patches.
     pub fn record(&self, recorder: &mut Recorder<'_>, slots: u32) {
         self.forward.record(recorder, 0, slots);
-        self.prox.record(recorder, 0, slots);
-        self.adjoint.iter().for_each(|s| s.record(recorder, 0, slots));
+        self.split.record(recorder, 0, slots);
         self.splitting.record(recorder, slots);
     }
 }
@@ -95,13 +94,6 @@ impl TrainableRidge {
             ..self.activations().activations()
         };
         let (make, [(frames, responses), _]) = (self.maker(gpu), self.frames());
-        let dual = make.frame("dual", self.bank().channels())?;
-        let memory = [
-            ("active_images", on.active.into()),
-            ("states", on.states.into()),
-            ("w", responses.into()),
-            ("dual", (&dual).into()),
-        ];
         let filters = Filters {
             shape: layer.shape(),
             weights: self.effective(),
@@ -110,8 +102,7 @@ impl TrainableRidge {
         let batch = self.batch();
         Ok(Some(SplitPass {
             forward: make.forward(on.z, frames, responses)?,
-            prox: make.pointwise(&splines, "split_prox", &memory)?,
-            adjoint: make.adjoint(responses, frames, Some(on.gradient))?,
+            split: Split::new(&make, &splines, on.states, (frames, responses, on.gradient))?,
             splitting: Splitting::new(gpu, &filters, settings, [batch.height, batch.width], batch.patches, on)?,
             table,
         }))

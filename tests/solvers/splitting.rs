@@ -7,8 +7,7 @@ use crate::reference::problem::{Problem, distance};
 use crate::reference::{Bounded, Hinges, RidgeReference, norm, widen};
 use knotwork::model::device::RunOptions;
 use knotwork::model::{DENOISING, Ridge};
-use knotwork::operator::quick_length;
-use knotwork::solver::{Denoiser, Method, Outcome, Settings, Stop};
+use knotwork::solver::{Denoiser, Method, Outcome, Settings, Stop, split_planes};
 use std::f64::consts::TAU;
 
 const SIZE: [usize; 2] = [23, 18];
@@ -57,7 +56,8 @@ impl<'a> Reference<'a> {
         let channels = model.bank.channels();
         let of = |c: usize| &model.activations[c.min(model.activations.len() - 1)];
         let side = 2 * model.bank.radius() + 1;
-        let planes = SIZE.map(|n| quick_length(n + 2 * model.bank.radius()));
+        let planes = split_planes(SIZE, side);
+        assert!(planes[1].is_multiple_of(2) && (0..2).all(|axis| planes[axis] >= SIZE[axis] + side - 1));
         let [rows, cols] = planes;
         let penalty = PENALTY * lambda;
         let filters = model.bank.effective_filters();
