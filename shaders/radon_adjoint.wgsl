@@ -9,14 +9,6 @@
 @group(0) @binding(2) var<storage, read> sinogram: array<f32>;
 @group(0) @binding(3) var<storage, read_write> image: array<f32>;
 
-fn lowest(v: vec4<f32>) -> f32 {
-    return min(min(v.x, v.y), min(v.z, v.w));
-}
-
-fn highest(v: vec4<f32>) -> f32 {
-    return max(max(v.x, v.y), max(v.z, v.w));
-}
-
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let col = id.x * 4u;

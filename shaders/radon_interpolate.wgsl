@@ -4,7 +4,8 @@
 //   C = c - mid_column,  R = r - mid_row:
 // the detector of the ray through the pixel's centre, whose distance from the source, along the middle ray, is U times that of
 // the image's centre. For parallel rays U = 1.
-// One invocation per pixel. views: (angle); sinogram: (angle, detector).
+// One invocation per 4 x 4 pixels, so that a value loaded meets all pixels that it is interpolated for: detector j counts for those at
+// place p as max(0, 1 - |p - j|). Workgroup of 8 x 8. views: (angle); sinogram: (angle, detector).
 #import radon
 
 struct View {
@@ -23,32 +24,60 @@ struct View {
 @group(0) @binding(2) var<storage, read> sinogram: array<f32>;
 @group(0) @binding(3) var<storage, read_write> image: array<f32>;
 
-@compute @workgroup_size(32, 8)
+@compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if (id.x >= params.cols || id.y >= params.rows) {
+    let col = id.x * 4u;
+    let row = id.y * 4u;
+    if (col >= params.cols || row >= params.rows) {
         return;
     }
-    let col = f32(id.x) - middle(params.cols);
-    let row = f32(id.y) - middle(params.rows);
-    let last = i32(params.detectors) - 1;
-    var sum = 0.0;
+    let cols = vec4<f32>(0.0, 1.0, 2.0, 3.0) + (f32(col) - middle(params.cols));
+    let first_row = f32(row) - middle(params.rows);
+    let end = f32(params.detectors);
+    // Columns of a matrix stand for rows of the image.
+    var total = mat4x4<f32>();
     for (var a = params.first; a < params.first + params.count; a++) {
         let view = views[a];
-        let closer = 1.0 / (1.0 + view.deeper_per_column * col + view.deeper_per_row * row);
-        let place = view.detector + (view.per_column * col + view.per_row * row) * closer;
-        let j = clamp(place, -2.0, f32(params.detectors) + 1.0);
-        let left = i32(floor(j));
-        let fraction = j - f32(left);
-        let first = a * params.detectors;
-        let p = sinogram[first + u32(clamp(left, 0, last))];
-        let q = sinogram[first + u32(clamp(left + 1, 0, last))];
-        let below = select(0.0, (1.0 - fraction) * p, left >= 0 && left <= last);
-        let above = select(0.0, fraction * q, left >= -1 && left < last);
-        sum += closer * closer * (below + above);
+        var closer = mat4x4<f32>();
+        var places = mat4x4<f32>();
+        var low = end;
+        var high = -1.0;
+        // @unroll 4
+        for (var r = 0u; r < 4u; r++) {
+            let R = first_row + f32(r);
+            closer[r] = 1.0 / (1.0 + view.deeper_per_column * cols + view.deeper_per_row * R);
+            places[r] = view.detector + (view.per_column * cols + view.per_row * R) * closer[r];
+            low = min(low, lowest(places[r]));
+            high = max(high, highest(places[r]));
+        }
+        // The detectors on either side of each place and between them.
+        let from_detector = u32(clamp(floor(low), 0.0, end));
+        let to_detector = u32(clamp(floor(high) + 2.0, 0.0, end));
+        var block = mat4x4<f32>();
+        for (var j = from_detector; j < to_detector; j++) {
+            let value = sinogram[a * params.detectors + j];
+            // @unroll 4
+            for (var r = 0u; r < 4u; r++) {
+                block[r] += value * max(1.0 - abs(places[r] - f32(j)), vec4<f32>(0.0));
+            }
+        }
+        // @unroll 4
+        for (var r = 0u; r < 4u; r++) {
+            total[r] += closer[r] * closer[r] * block[r];
+        }
     }
-    let at = id.y * params.cols + id.x;
-    if (params.accumulate == 1u) {
-        sum += image[at];
+    // @unroll 4
+    for (var r = 0u; r < 4u; r++) {
+        // @unroll 4
+        for (var c = 0u; c < 4u; c++) {
+            if (row + r < params.rows && col + c < params.cols) {
+                let at = (row + r) * params.cols + col + c;
+                var value = total[r][c];
+                if (params.accumulate == 1u) {
+                    value += image[at];
+                }
+                image[at] = value;
+            }
+        }
     }
-    image[at] = sum;
 }

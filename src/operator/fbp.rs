@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use super::radon::launches;
+use super::radon::{beams, block_rays, launches};
 use super::{Fan, Geometry, RadonParams};
 use crate::gpu::Gpu;
 use crate::{Error, Result, shader_struct};
@@ -199,7 +199,8 @@ pub fn filtered_back_projection(gpu: &Gpu, geometry: &Geometry, sinogram: &[f32]
             ("dst", (&filtered).into()),
         ],
     )?;
-    let table: Vec<RadonParams> = launches(geometry, angles, 1);
+    // Between the outermost rays of a block and one detector beyond.
+    let table: Vec<RadonParams> = launches(geometry, angles, block_rays(&beams(geometry)) + 2);
     let params = gpu.params(&table)?;
     let project = gpu.kernel("radon_interpolate", &[])?.bind(
         gpu,
@@ -212,7 +213,7 @@ pub fn filtered_back_projection(gpu: &Gpu, geometry: &Geometry, sinogram: &[f32]
     )?;
     let mut recorder = gpu.record();
     recorder.dispatch(&filter, [detectors.div_ceil(64) as u32, angles as u32, 1], 0);
-    let groups = project.groups([geometry.cols as u32, geometry.rows as u32, 1]);
+    let groups = project.groups([geometry.cols.div_ceil(4) as u32, geometry.rows.div_ceil(4) as u32, 1]);
     for entry in 0..table.len() {
         recorder.dispatch(&project, groups, entry);
     }

@@ -69,7 +69,7 @@ fn along_rows(angle: f64, tangent: f64) -> bool {
 }
 
 /// The beams of all angles: detectors in runs that share the axis of their walk.
-fn beams(geometry: &Geometry) -> Vec<Beam> {
+pub(super) fn beams(geometry: &Geometry) -> Vec<Beam> {
     let (spacing, tangent) = geometry.spacing_at_centre();
     let per_position = tangent / geometry.detector_spacing;
     let mut beams = Vec::new();
@@ -227,6 +227,12 @@ pub(super) fn launches(geometry: &Geometry, count: usize, rounds: usize) -> Vec<
         .collect()
 }
 
+/// At most so many rays of a beam come near a block of 4 x 4 pixels: with its neighbours it is 4 times as wide as a pixel with its own,
+/// also across its diagonal.
+pub(super) fn block_rays(beams: &[Beam]) -> usize {
+    4 * beams.iter().map(|beam| beam.touching as usize).max().unwrap_or(1) + 1
+}
+
 impl LinearOperator for Radon {
     fn domain(&self) -> [usize; 2] {
         [self.geometry.rows, self.geometry.cols]
@@ -265,9 +271,7 @@ impl LinearOperator for Radon {
         check_buffer("image", x, self.domain())?;
         check_buffer("sinogram", y, self.range())?;
         let beams_table = beams(&self.geometry);
-        let touching = beams_table.iter().map(|beam| beam.touching as usize).max().unwrap_or(1);
-        // A block and its neighbours are 4 times as wide as a pixel and its neighbours, also across its diagonal.
-        let table = launches(&self.geometry, beams_table.len(), 4 * touching + 1);
+        let table = launches(&self.geometry, beams_table.len(), block_rays(&beams_table));
         let beams = gpu.upload("beams", &beams_table)?;
         let params = gpu.params(&table)?;
         let memory = [
