@@ -53,8 +53,8 @@ const SMALL_LAYER: usize = 1000;
 const SOFTWARE_SUMS: usize = 160;
 
 /// Relative costs on lavapipe, per vector of 8 lanes, of a storage access, of a texel, of a uniform at an index that varies from
-/// loop to loop, of a weight that another lane has loaded, and of a multiply-add: estimates that rank blocks, to be checked with `cargo bench` (`benches/README.md`
-/// says why they differ so much).
+/// loop to loop, of a weight that another lane has loaded, and of a multiply-add: estimates that rank blocks, to be checked with
+/// `cargo bench` (`benches/README.md` says why they differ so much).
 const ACCESS: f64 = 18.0;
 const TEXEL: f64 = 12.0;
 const WEIGHT: f64 = 3.0;

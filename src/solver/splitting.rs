@@ -55,8 +55,8 @@ pub(crate) const MOST_ITERATIONS: usize = 60;
 /// The largest side of filters whose spectrum is computed (`shaders/split_spectrum.wgsl`).
 pub(crate) const LARGEST_SIDE: usize = 64;
 
-/// Rows and columns of the planes in which images of `size` meet filters of side `side`: as long as to keep what the filters reach beyond the
-/// image apart, an even number of columns (`shaders/lib/split.wgsl`).
+/// Rows and columns of the planes for images of `size` and filters of side `side`: at least so much larger than the image that what filters
+/// reach beyond its border does not come back on the other side, and an even number of columns (`shaders/lib/split.wgsl`).
 pub fn split_planes([rows, cols]: [usize; 2], side: usize) -> [usize; 2] {
     let reach = side - 1;
     [quick_length(rows + reach), 2 * quick_length((cols + reach).div_ceil(2))]
