@@ -193,7 +193,7 @@ impl ConvPlan {
     }
 
     /// Work of one launch on one image: for every block of the plan that a plane of so many rows and columns needs, the windows of all
-    /// source planes (`shift` as in [`Self::constants`]); a store per pixel, and a load where it `adds`; the multiply-adds of
+    /// source planes (`shift` as in [`Self::kernel`]); a store per pixel, and a load where it `adds`; the multiply-adds of
     /// all taps.
     pub fn work(&self, size: usize, plane: [usize; 2], adds: bool, shift: Option<usize>) -> Work {
         let loaded = shift.map_or(COLS + size - 1, |shift| 4 * texels(shift, size));
