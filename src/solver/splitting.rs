@@ -10,6 +10,9 @@
 //! image into its plane. `W'W <= E' C'C E` and Kantorovich's inequality bound how far the two can be apart by
 //! `(2 + rho)^2 / (4 (1 + rho))`, 1.45 for the penalty in use.
 //!
+//! The dual variable `d <- W x + d - u` alone is stored: `W x - u = d - d_old`, so that the step needs `W'` of `d` only, now and one
+//! iteration before.
+//!
 //! A fixed point has `x - y + rho W'd = 0` and `rho d = lambda phi(alpha W x) / alpha`, which is `grad h(x) = 0`: it is a
 //! minimiser. That the iteration reaches it is proved for exact steps and convex `R`, not for the step above with a weakly
 //! convex one; therefore [`super::Denoiser`] gives it a limited number of iterations and leaves the rest to the
