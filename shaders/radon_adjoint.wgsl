@@ -2,7 +2,7 @@
 // touch the pixel of length max(0, 1 - |u(j, k) - i|) sinogram(ray), with u and the length from the same expressions.
 // One invocation per 4 x 4 pixels, so that a value loaded meets all pixels which its ray passes; workgroup of 8 x 8.
 // image: (row, column); sinogram: (angle, detector).
-#import radon
+#import radon_block
 
 @group(0) @binding(0) var<uniform> params: RadonParams;
 @group(0) @binding(1) var<storage, read> beams: array<Beam>;
@@ -58,18 +58,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             total += transpose(block);
         }
     }
-    // @unroll 4
-    for (var r = 0u; r < 4u; r++) {
-        // @unroll 4
-        for (var c = 0u; c < 4u; c++) {
-            if (row + r < params.rows && col + c < params.cols) {
-                let at = (row + r) * params.cols + col + c;
-                var value = total[r][c];
-                if (params.accumulate == 1u) {
-                    value += image[at];
-                }
-                image[at] = value;
-            }
-        }
-    }
+    store_block(total, row, col);
 }

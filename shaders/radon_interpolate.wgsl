@@ -6,7 +6,7 @@
 // the image's centre. For parallel rays U = 1.
 // One invocation per 4 x 4 pixels, so that a value loaded meets all pixels that it is interpolated for: detector j counts for those at
 // place p as max(0, 1 - |p - j|). Workgroup of 8 x 8. views: (angle); sinogram: (angle, detector).
-#import radon
+#import radon_block
 
 struct View {
     detector: f32,
@@ -66,18 +66,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             total[r] += closer[r] * closer[r] * block[r];
         }
     }
-    // @unroll 4
-    for (var r = 0u; r < 4u; r++) {
-        // @unroll 4
-        for (var c = 0u; c < 4u; c++) {
-            if (row + r < params.rows && col + c < params.cols) {
-                let at = (row + r) * params.cols + col + c;
-                var value = total[r][c];
-                if (params.accumulate == 1u) {
-                    value += image[at];
-                }
-                image[at] = value;
-            }
-        }
-    }
+    store_block(total, row, col);
 }

@@ -65,11 +65,3 @@ fn detectors_at(beam: Beam, v: vec4<f32>, K: vec4<f32>) -> vec4<f32> {
     }
     return rest / (beam.per_detector + beam.turning * K - beam.closing * v) + beam.middle;
 }
-
-fn lowest(v: vec4<f32>) -> f32 {
-    return min(min(v.x, v.y), min(v.z, v.w));
-}
-
-fn highest(v: vec4<f32>) -> f32 {
-    return max(max(v.x, v.y), max(v.z, v.w));
-}

@@ -143,6 +143,7 @@ pub const LIBRARY: &[Source] = sources![
     "lib/pnp",
     "lib/prox",
     "lib/radon",
+    "lib/radon_block",
     "lib/reduce",
     "lib/spline",
     "lib/split",
