@@ -1,11 +1,12 @@
 // The ceiling of arithmetic: chains of multiply-adds that live in registers,
 //   v_i <- v_i * scale + shift, STEPS * trips times, and y = sum of all v_i,
 // with scale and shift from memory, so that no compiler can foresee the result. CHAINS vec4s per invocation hide the
-// latency of one by the others, and are few enough for the 16 registers of a CPU.
+// latency of one by the others, and are few enough for the 16 registers of a CPU. Few steps are written out: LLVM puts the steps of
+// one chain behind each other, and a CPU must still see the next chains.
 // One invocation of a workgroup of 256 per y; groups cover y exactly. y: (invocation).
 
 const CHAINS: u32 = 2u;
-const STEPS: u32 = 64u;
+const STEPS: u32 = 8u;
 
 struct FmaParams {
     scale: f32,

@@ -1,4 +1,5 @@
-//! From shader files to one WGSL text: include-once imports, specialisation constants, loop unrolling, inlining and constant indices.
+//! From shader files to one WGSL text: include-once imports, specialisation constants, loop unrolling, inlining, constant indices and loops
+//! that test at their end (`rotate.rs`).
 //!
 //! Shader files are WGSL but for one line form, `#import name`, which stands for `shaders/lib/name.wgsl` (once, however
 //! often it is named). A kernel is specialised by `const` values: a `const NAME: u32 = 1u;` at module scope of any file
@@ -10,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rotate::rotate;
 use super::shaders;
 use crate::{Error, Result};
 
@@ -36,11 +38,12 @@ impl Composed {
     }
 }
 
+/// A line on its way to the text, and where it came from.
 #[derive(Clone)]
-struct Line {
-    text: String,
-    file: String,
-    number: usize,
+pub(super) struct Line {
+    pub text: String,
+    pub file: String,
+    pub number: usize,
 }
 
 /// Composes the kernel `name` with the constants `consts` replacing the defaults in its files.
@@ -57,6 +60,7 @@ pub(crate) fn compose_text(name: &str, text: &str, consts: &[(&str, u32)]) -> Re
     import(name, text, &mut BTreeSet::new(), &mut lines)?;
     let values = specialise(name, &mut lines, consts)?;
     let mut lines = inline(unroll(lines, &values)?, &values)?;
+    rotate(&mut lines)?;
     for line in &mut lines {
         line.text = fold_indices(&line.text, &values);
     }
@@ -350,7 +354,7 @@ fn take(rest: &mut &str, wanted: &[char]) -> Option<char> {
 }
 
 /// Index of the line that closes the block opened at the end of line `start`.
-fn closing_brace(lines: &[Line], start: usize) -> Option<usize> {
+pub(super) fn closing_brace(lines: &[Line], start: usize) -> Option<usize> {
     let mut depth = 0_i64;
     for (index, line) in lines.iter().enumerate().skip(start) {
         let code = line.text.split("//").next().unwrap_or_default();
@@ -398,7 +402,7 @@ mod tests {
             "const N: u32 = 2u;\n{\n  let a = x[0u] + id.i + idx + ii;\n}\n{\n  let a = x[1u] + id.i + idx + ii;\n}"
         );
         let kept = text(source, &[]).unwrap();
-        assert!(kept.contains("for (var i = 0u; i < N; i++) {"), "{kept}");
+        assert!(kept.contains("{ var i = 0u; if (i < N) { loop {"), "{kept}");
         assert!(!kept.contains("@unroll"));
     }
 

@@ -16,6 +16,7 @@ mod pipeline;
 mod profile;
 mod recorder;
 pub mod reduce;
+mod rotate;
 pub mod shaders;
 mod style;
 mod texture;
