@@ -28,7 +28,7 @@ lint: ## formatting, clippy and documentation, warnings as errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps --document-private-items
 
 # Tests of kernels that others call, too: many times, or in blocks that take a driver minutes to compile with checks.
-REPEATS = --skip certified_constants_hold_for_pairs --skip norm:: --skip descent:: --skip the_plans_of_both_styles --skip weights_beyond_one_binding
+REPEATS = --skip certified_constants_hold_for_pairs --skip norm:: --skip descent:: --skip the_plans_of_all_styles --skip weights_beyond_one_binding
 
 shader-tests: ## all tests, then the device tests again with runtime checks inside the shaders
 	$(CARGO) test --release --locked

@@ -137,14 +137,14 @@ fn work_is_what_the_definitions_ask_for() {
     let iterations = 3;
     denoise(&gpu, &model, iterations);
     let found = gpu.profile().unwrap().unwrap();
-    let (n, images, channels, taps) = (iterations as u64, 2_u64, 8, 9);
+    let (n, images, channels) = (iterations as u64, 2_u64, 8);
     let [rows, cols] = SIZE;
     let pixels = (rows * cols) as u64;
     let of = |name: &str| -> Work {
         let works = found
             .kernels
             .iter()
-            .filter(|k| k.kernel.name.trim_end_matches("_lanes") == name);
+            .filter(|k| k.kernel.name.trim_end_matches("_lanes").trim_end_matches("_points") == name);
         works.fold(Work::default(), |sum, k| sum + k.work.unwrap())
     };
     let per_pixel = |bytes: u64, multiply_adds: u64| Work {
@@ -158,7 +158,12 @@ fn work_is_what_the_definitions_ask_for() {
     assert_eq!(of("spline_energy").bytes, images * channels * pixels * 4);
     assert_eq!(of("tile_load").bytes, (n + 2) * images * pixels * 8);
     // One tile: everything is computed for the image alone. W once per iteration, for the energy and for the bound, W' for all but the energy.
-    let multiply_adds = images * channels * taps * pixels * (2 * n + 3);
+    // Nine taps, or three rows of eight points for four columns.
+    let products = |inputs, outputs| match ConvPlan::new(gpu.style(), inputs, outputs, 3).held {
+        None => 9,
+        Some(_) => 3 * 8 / 4,
+    };
+    let multiply_adds = images * channels * pixels * ((n + 2) * products(1, 8) + (n + 1) * products(8, 1));
     assert_eq!(of("conv").multiply_adds, multiply_adds);
 }
 
@@ -171,9 +176,19 @@ fn a_layer_loads_its_windows_and_stores_its_pixels() {
         (1, [3, 2], 4, 5, [9, 13]),
         (3, [2, 4], 1, 3, [8, 16]),
     ] {
-        let plan = ConvPlan::with_block(planes, groups * co, size, [co, rows]).in_one_launch(size);
-        assert_eq!((plan.passes, plan.launches, plan.groups), (1, 1, groups));
-        for (adds, shift) in [(false, None), (true, None), (false, Some(0)), (true, Some(3))] {
+        let plans = [
+            ConvPlan::with_block(planes, groups * co, size, [co, rows]),
+            ConvPlan::with_points(planes, groups * co, size, [co, rows], planes),
+            ConvPlan::with_points(planes, groups * co, size, [co, rows], 1),
+        ]
+        .map(|plan| plan.in_one_launch(size));
+        for (plan, adds, shift) in plans.into_iter().flat_map(|plan| {
+            [(false, None), (true, None), (false, Some(0)), (true, Some(3))].map(|(adds, shift)| (plan, adds, shift))
+        }) {
+            assert_eq!((plan.passes, plan.launches, plan.groups), (1, 1, groups));
+            // Eight points of every five taps of a row make four columns.
+            let products = plan.held.map_or(size * size, |_| size * size.div_ceil(5) * 8 / 4);
+            let stays = planes == plan.held.unwrap_or(1);
             let texels = shift.map(|shift| {
                 (shift..shift + 4 + size - 1)
                     .map(|col| col / 4)
@@ -183,15 +198,15 @@ fn a_layer_loads_its_windows_and_stores_its_pixels() {
             let (mut loads, mut stores, mut multiply_adds) = (0, 0, 0);
             for top in (0..height).step_by(rows) {
                 for left in (0..width).step_by(4) {
-                    // A single plane stays where it was loaded to.
-                    for _plane in 0..if planes == 1 { 1 } else { groups * planes } {
+                    // What is held at once stays where it was loaded to.
+                    for _plane in 0..if stays { planes } else { groups * planes } {
                         for _row in 0..rows + size - 1 {
                             loads += texels.map_or(4 + size - 1, |n| 4 * n);
                         }
                     }
                     let inside = (height - top).min(rows) * (width - left).min(4);
                     stores += groups * co * inside;
-                    multiply_adds += groups * co * inside * planes * size * size;
+                    multiply_adds += groups * co * inside * planes * products;
                 }
             }
             loads += if adds { stores } else { 0 };
@@ -353,7 +368,7 @@ fn the_copy_kernel_copies() {
 fn the_multiply_add_kernel_does_every_step() {
     let _turn = turn();
     let gpu = open(false);
-    let (groups, guard, trips) = (2, 67, 3);
+    let (groups, guard, trips) = (2, 67, 24);
     let (scale, shift) = (1.003_f32, -0.25_f32);
     let y = gpu.upload("y", &poison(groups * 256 + guard)).unwrap();
     let params = gpu
@@ -374,7 +389,7 @@ fn the_multiply_add_kernel_does_every_step() {
     };
     let got = run();
     // Two vec4s per invocation; each step rounds twice at most, and later steps enlarge what earlier ones lost.
-    let steps = 64 * trips;
+    let steps = 8 * trips;
     let chains = |id: usize| [id as f64, 0.0, 1.0, 2.0, id as f64, 1.0, 1.0, 2.0];
     let (mut want, mut bounds) = (Vec::new(), Vec::new());
     for id in 0..groups * 256 {

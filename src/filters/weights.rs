@@ -1,12 +1,15 @@
 //! The weights of a bank in the order in which launches read them.
 //!
 //! The canonical order is (layer, output, input, row, column). [`PackedBank`] holds, for every layer and its adjoint, the
-//! blocks of weights that the launches of their plans bind. One list says which canonical weight goes where: the host packs
+//! blocks of weights that the launches of their plans bind. One list says what every element is made of: the host packs
 //! by it, and `weights_pack.wgsl` does so after every change of trained weights.
 
+use std::ops::Range;
+
+use super::points::{FROM_TAPS, POINTS, PackedWeight, SEGMENT, segments};
 use super::{ConvLayer, ConvPlan};
 use crate::Result;
-use crate::gpu::{Buffer, Gpu, KernelStyle};
+use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder};
 
 /// Shape of a layer: planes read, planes written, side of the filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +43,6 @@ impl LayerShape {
     }
 }
 
-/// Stands in a list of sources where a launch's block is padded with zeros.
-const PADDING: u32 = u32::MAX;
-
 /// A layer, or the adjoint of one, and where in a buffer the weights of its launches lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PackedLayer {
@@ -62,32 +62,34 @@ impl PackedLayer {
 
     /// Lays a layer out behind `sources`; `canonical` gives the index of a weight (output, input, row, column) of it.
     ///
-    /// Launches come in the order (pass, launch); each has, for every group and source plane, (c, tap) but for the last tap, then the
-    /// last taps (c), taps row by row; planes are padded to whole vec4s and launches to a binding offset.
+    /// Launches come in the order (pass, launch); each has, for every group and source plane, or planes held at a time, what
+    /// `lib/conv.wgsl` or `lib/conv_points.wgsl` says; these are padded to whole vec4s and launches to a binding offset.
     pub(super) fn lay_out(
         gpu: &Gpu,
         plan: &ConvPlan,
         shape: LayerShape,
-        sources: &mut Vec<u32>,
+        sources: &mut Vec<PackedWeight>,
         canonical: impl Fn(usize, usize, usize, usize) -> usize,
     ) -> Self {
         let alignment = gpu.limits().min_uniform_buffer_offset_alignment as usize / 4;
         let block = plan.weights_per_launch(shape.size).next_multiple_of(alignment);
         let first = sources.len();
+        let at_once = plan.held.unwrap_or(1);
         for pass in 0..plan.passes {
             for launch in 0..plan.launches {
                 let start = sources.len();
-                let groups = launch * plan.groups..(launch + 1) * plan.groups;
-                let planes = pass * plan.planes..(pass + 1) * plan.planes;
-                for (group, plane) in groups.flat_map(|g| planes.clone().map(move |p| (g, p))) {
-                    let last = shape.size * shape.size - 1;
-                    let filters = group * plan.co..(group + 1) * plan.co;
-                    let of = |c, tap| canonical(c, plane, tap / shape.size, tap % shape.size) as u32;
-                    sources.extend(filters.clone().flat_map(|c| (0..last).map(move |tap| of(c, tap))));
-                    sources.extend(filters.map(|c| of(c, last)));
-                    sources.resize(sources.len().next_multiple_of(4), PADDING);
+                for group in launch * plan.groups..(launch + 1) * plan.groups {
+                    for trip in 0..plan.planes / at_once {
+                        let filters = group * plan.co..(group + 1) * plan.co;
+                        let plane = pass * plan.planes + trip * at_once;
+                        match plan.held {
+                            Some(held) => points(shape.size, filters, plane..plane + held, sources, &canonical),
+                            None => taps(shape.size, filters, plane, sources, &canonical),
+                        }
+                        sources.resize(sources.len().next_multiple_of(4), PackedWeight::PADDING);
+                    }
                 }
-                sources.resize(start + block, PADDING);
+                sources.resize(start + block, PackedWeight::PADDING);
             }
         }
         Self {
@@ -99,10 +101,51 @@ impl PackedLayer {
     }
 }
 
+/// (c, tap) but for the last tap, then the last taps (c), taps row by row.
+fn taps(
+    size: usize,
+    filters: Range<usize>,
+    plane: usize,
+    sources: &mut Vec<PackedWeight>,
+    canonical: &impl Fn(usize, usize, usize, usize) -> usize,
+) {
+    let last = size * size - 1;
+    let of = |c, tap| PackedWeight::plain(canonical(c, plane, tap / size, tap % size));
+    sources.extend(filters.clone().flat_map(|c| (0..last).map(move |tap| of(c, tap))));
+    sources.extend(filters.map(|c| of(c, last)));
+}
+
+/// (c, point, tap) but for the taps behind the last whole quad, then (c, tap, point) of these; taps go by plane, segment and filter row.
+fn points(
+    size: usize,
+    filters: Range<usize>,
+    planes: Range<usize>,
+    sources: &mut Vec<PackedWeight>,
+    canonical: &impl Fn(usize, usize, usize, usize) -> usize,
+) {
+    let per_plane = segments(size) * size;
+    let (count, quads) = (planes.len() * per_plane, planes.len() * per_plane / 4 * 4);
+    let of = |c: usize, point: usize, tap: usize| {
+        let (plane, column, ky) = (
+            planes.start + tap / per_plane,
+            tap % per_plane / size * SEGMENT,
+            tap % size,
+        );
+        let taps = SEGMENT.min(size - column);
+        let [first, last] = [column, column + taps - 1].map(|kx| canonical(c, plane, ky, kx));
+        PackedWeight::at_point(point, first, taps, last < first)
+    };
+    for c in filters.clone() {
+        sources.extend((0..POINTS).flat_map(|point| (0..quads).map(move |tap| of(c, point, tap))));
+    }
+    for c in filters {
+        sources.extend((quads..count).flat_map(|tap| (0..POINTS).map(move |point| of(c, point, tap))));
+    }
+}
+
 /// The packed form of `weights` in canonical order.
-pub(super) fn pack(sources: &[u32], weights: &[f32]) -> Vec<f32> {
-    let of = |s: &u32| weights.get(*s as usize).copied().unwrap_or(0.0);
-    sources.iter().map(of).collect()
+pub(super) fn pack(sources: &[PackedWeight], weights: &[f32]) -> Vec<f32> {
+    sources.iter().map(|s| s.of(weights)).collect()
 }
 
 /// The weights of layers and of their adjoints, packed for one style.
@@ -110,7 +153,7 @@ pub(super) fn pack(sources: &[u32], weights: &[f32]) -> Vec<f32> {
 pub struct PackedBank {
     style: KernelStyle,
     buffer: Buffer,
-    sources: Vec<u32>,
+    sources: Vec<PackedWeight>,
     forward: Vec<PackedLayer>,
     adjoint: Vec<PackedLayer>,
 }
@@ -159,9 +202,35 @@ impl PackedBank {
         &self.buffer
     }
 
-    /// For every element of [`Self::buffer`] the index of its weight in canonical order, or `u32::MAX` for a zero.
-    pub fn sources(&self) -> &[u32] {
-        &self.sources
+    /// Elements of [`Self::buffer`] that are used.
+    pub fn elements(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// What makes the packed weights anew from those in `weights`, canonical order, on the device.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub(crate) fn packer(&self, gpu: &Gpu, weights: &Buffer) -> Result<Packer> {
+        let sources = gpu.upload("weight sources", &self.sources)?;
+        let g = gpu.upload(
+            "points of taps",
+            FROM_TAPS
+                .as_flattened()
+                .iter()
+                .map(|g| *g as f32)
+                .collect::<Vec<_>>()
+                .as_slice(),
+        )?;
+        let memory = [
+            ("weights", weights.into()),
+            ("g", (&g).into()),
+            ("sources", (&sources).into()),
+            ("packed", (&self.buffer).into()),
+        ];
+        let kernel = gpu.kernel("weights_pack", &[])?.bind(gpu, &memory)?;
+        let groups = (self.sources.len() as u32).div_ceil(64);
+        Ok(Packer { kernel, groups })
     }
 
     /// Layer `index` as packed.
@@ -172,6 +241,20 @@ impl PackedBank {
     /// The adjoint of layer `index` as packed.
     pub(crate) fn adjoint(&self, index: usize) -> &PackedLayer {
         &self.adjoint[index]
+    }
+}
+
+/// The kernel that packs the weights of a [`PackedBank`] anew.
+#[derive(Debug)]
+pub(crate) struct Packer {
+    kernel: Bound,
+    groups: u32,
+}
+
+impl Packer {
+    /// Records it.
+    pub fn record(&self, recorder: &mut Recorder<'_>) {
+        recorder.dispatch(&self.kernel, [self.groups, 1, 1], 0);
     }
 }
 

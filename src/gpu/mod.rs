@@ -31,7 +31,7 @@ pub use kernel::{Binding, BindingKind, Bound, Kernel, Reflected, Specialisation,
 pub use params::{ParamTable, ShaderStruct};
 pub use profile::{KernelTime, Launch, Profile};
 pub use recorder::Recorder;
-pub use style::{Blocks, KernelStyle, Source, Weights};
+pub use style::{Blocks, KernelStyle, Products, Source, Weights};
 pub use texture::{PlaneCopy, TexelPlanes, Texture};
 pub use transfer::Readback;
 pub use work::Work;

@@ -27,6 +27,8 @@ pub const KERNELS: &[Source] = sources![
     "cg_step",
     "conv",
     "conv_lanes",
+    "conv_points",
+    "conv_points_lanes",
     "conv_weight_gradient",
     "conv_weight_totals",
     "descent_control",
@@ -128,6 +130,8 @@ pub const LIBRARY: &[Source] = sources![
     "lib/adam",
     "lib/agd",
     "lib/conv",
+    "lib/conv_block",
+    "lib/conv_points",
     "lib/descent",
     "lib/fft",
     "lib/filter_norm",
@@ -153,6 +157,8 @@ pub const LIBRARY: &[Source] = sources![
     "lib/tv",
     "lib/tv2",
     "lib/walk",
+    "lib/weights_lanes",
+    "lib/weights_uniform",
 ];
 
 /// The kernel source called `name`.

@@ -2,7 +2,7 @@
 
 use super::model::Layered;
 use super::unit_norm::UnitNorm;
-use crate::filters::{ConvLayer, LayerShape, PackedBank};
+use crate::filters::{ConvLayer, LayerShape, PackedBank, Packer};
 use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder};
 use crate::spline::Spline;
 use crate::spline::device::TrainableBank;
@@ -26,7 +26,7 @@ pub struct Parts {
     raw: Buffer,
     effective: Buffer,
     packed: PackedBank,
-    pack: Bound,
+    pack: Packer,
     norm: Option<UnitNorm>,
     shifts: Buffer,
     logs: Buffer,
@@ -46,15 +46,7 @@ impl Parts {
         let weights: Vec<f32> = layers.iter().flat_map(|l| l.weights.iter().copied()).collect();
         let raw = gpu.upload("filter weights", &weights)?;
         let effective = gpu.upload("effective weights", &weights)?;
-        let sources = gpu.upload("weight sources", packed.sources())?;
-        let pack = gpu.kernel("weights_pack", &[])?.bind(
-            gpu,
-            &[
-                ("weights", (&effective).into()),
-                ("sources", (&sources).into()),
-                ("packed", packed.buffer().into()),
-            ],
-        )?;
+        let pack = packed.packer(gpu, &effective)?;
         let shapes: Vec<LayerShape> = layers.iter().map(ConvLayer::shape).collect();
         let norm = unit_norm
             .then(|| UnitNorm::new(gpu, &shapes, &raw, &effective))
@@ -117,8 +109,7 @@ impl Parts {
             Some(norm) => norm.record(recorder),
             None => recorder.copy(self.raw.all(), self.effective.all()),
         }
-        let packed = self.packed.sources().len() as u32;
-        recorder.dispatch(&self.pack, self.pack.groups([packed, 1, 1]), 0);
+        self.pack.record(recorder);
         for (bank, records) in self.banks.iter().zip(&self.records) {
             bank.record_refresh(recorder);
             recorder.dispatch(records, records.groups([bank.channels() as u32, 1, 1]), 0);

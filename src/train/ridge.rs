@@ -1,7 +1,7 @@
 //! The ridge regularizer with parameters that change on the device.
 
 use super::filter_norm::{FilterNorm, FilterPull};
-use crate::filters::{ConvLayer, FilterBank, PackedBank, Region, Texels, norm};
+use crate::filters::{ConvLayer, FilterBank, PackedBank, Packer, Region, Texels, norm};
 use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder};
 use crate::model::passes::Maker;
 use crate::model::{NormKind, Ridge, Scaling, Tiling};
@@ -77,7 +77,7 @@ pub struct TrainableRidge {
     packed: PackedBank,
     centre: Option<Bound>,
     norm: Option<FilterNorm>,
-    pack: Bound,
+    pack: Packer,
     activations: TrainableBank,
     scalings: TrainableBank,
     sigmas: Buffer,
@@ -112,15 +112,7 @@ impl TrainableRidge {
         let weights: Vec<f32> = bank.layers().iter().flat_map(|l| l.weights.iter().copied()).collect();
         let weights = gpu.upload("filter weights", &weights)?;
         let effective = gpu.buffer("effective weights", weights.len())?;
-        let sources = gpu.upload("weight sources", packed.sources())?;
-        let pack = gpu.kernel("weights_pack", &[])?.bind(
-            gpu,
-            &[
-                ("weights", (&effective).into()),
-                ("sources", (&sources).into()),
-                ("packed", packed.buffer().into()),
-            ],
-        )?;
+        let pack = packed.packer(gpu, &effective)?;
 
         let sigma = model.sigma_range.1;
         let sigmas = gpu.upload("noise levels", &vec![sigma as f32; patches * channels])?;
@@ -262,8 +254,7 @@ impl TrainableRidge {
         if let Some(norm) = &self.norm {
             norm.record(recorder);
         }
-        let packed = self.packed.sources().len() as u32;
-        recorder.dispatch(&self.pack, self.pack.groups([packed, 1, 1]), 0);
+        self.pack.record(recorder);
         self.activations.record_refresh(recorder);
         self.scalings.record_refresh(recorder);
         self.logs.record(recorder, 0, 1);

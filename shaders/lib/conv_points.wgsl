@@ -1,0 +1,159 @@
+// The same correlation as lib/conv.wgsl with two fifths of its products: rows of filters and of pixels are polynomials, multiplied
+// by their values at points (Winograd, 1980; F(4, 5) along rows). A row of a filter is cut in SEGMENTS of 5 taps, the last one padded
+// with zeros. For four columns of outputs and the eight pixels d under a segment g,
+//   y = A' sum (G g) (B' d),   elementwise products, the sum over source planes, filter rows and segments:
+// points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity; 8 products where 20 are. G g comes ready from the host or weights_pack.wgsl,
+// B' d is made once for all filters that meet it, and A' follows when all is summed. Rounding is about twice that of the plain sum.
+//
+// An invocation holds the points of HELD source planes at a time: of all of them, loaded once for all groups, or of some,
+// added to the sums of its CO planes. ROWS is a multiple of 4; a vec4 is four rows of one column or point.
+// weights: for every group and HELD planes (c, point, tap) but for the taps behind the last whole quad, then (c, tap, point) of these;
+// taps go by plane, segment and filter row.
+//
+// The importing kernel declares weights, too, and has the entry point, which calls conv_points(); hold_weights and weight as in lib/conv.wgsl.
+#import conv_block
+
+const POINTS: u32 = 8u;
+const SEGMENT: u32 = 5u;
+const HELD: u32 = 1u;         // source planes whose points are held at a time; divides PLANES
+const SEGMENTS: u32 = 1u;     // K / 5, rounded up
+const BUNDLES: u32 = 1u;      // HELD * SEGMENTS
+const TAP_QUADS: u32 = 1u;    // BUNDLES * K / 4
+const TAPS_LEFT: u32 = 1u;    // BUNDLES * K % 4
+const ROW_QUADS: u32 = 1u;    // ROWS / 4
+const WINDOW_QUADS: u32 = 2u; // WINDOW_ROWS / 4, rounded up
+const TRIP_QUADS: u32 = 40u;  // of the weights of a group and HELD planes
+const TRIPS = PLANES / HELD;
+const ALL_QUADS = GROUPS * TRIPS * TRIP_QUADS;
+
+// (plane, segment, point, row) of HELD planes; rows to a multiple of 4, those behind the window's are not used.
+var<private> points: array<f32, BUNDLES * POINTS * WINDOW_QUADS * 4u>;
+
+// A product of polynomials sees all of its pixels: behind those that the region's outputs meet, zeros stand, whatever lies there.
+fn load_points(block: Block, first: u32) {
+    var met: array<bool, SPAN_COLS>;
+    // @unroll 64
+    for (var x = 0u; x < SPAN_COLS; x++) {
+        met[x] = 4u * block.column + x < params.dst.cols + K - 1u;
+    }
+    // @unroll 64
+    for (var p = 0u; p < HELD; p++) {
+        load_window(block, first + p);
+        // @unroll 64
+        for (var g = 0u; g < SEGMENTS; g++) {
+            // @unroll 64
+            for (var q = 0u; q < WINDOW_QUADS; q++) {
+                var d: array<vec4<f32>, POINTS>;
+                // @unroll 8
+                for (var x = 0u; x < POINTS; x++) {
+                    let column = vec4<f32>(window[4u * q * SPAN_COLS + g * SEGMENT + x], window[(4u * q + 1u) * SPAN_COLS + g * SEGMENT + x],
+                        window[(4u * q + 2u) * SPAN_COLS + g * SEGMENT + x], window[(4u * q + 3u) * SPAN_COLS + g * SEGMENT + x]);
+                    d[x] = select(vec4<f32>(0.0), column, met[g * SEGMENT + x]);
+                }
+                let v = to_points(d);
+                // @unroll 8
+                for (var j = 0u; j < POINTS; j++) {
+                    // @unroll 4
+                    for (var y = 0u; y < 4u; y++) {
+                        points[(((p * SEGMENTS + g) * POINTS + j) * WINDOW_QUADS + q) * 4u + y] = v[j][y];
+                    }
+                }
+            }
+        }
+    }
+}
+
+// B' d: the values of a polynomial at a point and at its negative share their even and their odd powers.
+fn to_points(d: array<vec4<f32>, POINTS>) -> array<vec4<f32>, POINTS> {
+    let even_1 = d[2] - 4.25 * d[4] + d[6];
+    let odd_1 = d[1] - 4.25 * d[3] + d[5];
+    let even_2 = 0.25 * d[2] - 1.25 * d[4] + d[6];
+    let odd_2 = 0.5 * d[1] - 2.5 * d[3] + 2.0 * d[5];
+    let even_half = 4.0 * d[2] - 5.0 * d[4] + d[6];
+    let odd_half = 2.0 * d[1] - 2.5 * d[3] + 0.5 * d[5];
+    return array<vec4<f32>, POINTS>(
+        d[0] - d[6] + 5.25 * (d[4] - d[2]),
+        even_1 + odd_1, even_1 - odd_1,
+        even_2 + odd_2, even_2 - odd_2,
+        even_half + odd_half, even_half - odd_half,
+        d[7] - d[1] + 5.25 * (d[3] - d[5]),
+    );
+}
+
+// A' m: four columns of outputs.
+fn from_points(m: array<vec4<f32>, POINTS>) -> mat4x4<f32> {
+    let even = array<vec4<f32>, 3>(m[1] + m[2], m[3] + m[4], m[5] + m[6]);
+    let odd = array<vec4<f32>, 3>(m[1] - m[2], m[3] - m[4], m[5] - m[6]);
+    return mat4x4<f32>(
+        m[0] + even[0] + even[1] + even[2],
+        odd[0] + 2.0 * odd[1] + 0.5 * odd[2],
+        even[0] + 4.0 * even[1] + 0.25 * even[2],
+        odd[0] + 8.0 * odd[1] + 0.125 * odd[2] + m[7],
+    );
+}
+
+fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
+    let block = take_block(id, launched);
+    if (TRIPS == 1u) {
+        load_points(block, 0u);
+    }
+    for (var group = 0u; group < GROUPS; group++) {
+        var sum: array<vec4<f32>, CO * POINTS * ROW_QUADS>;
+        for (var trip = 0u; trip < TRIPS; trip++) {
+            if (TRIPS > 1u) {
+                load_points(block, trip * HELD);
+            }
+            hold_weights((group * TRIPS + trip) * TRIP_QUADS);
+            // @unroll 8
+            for (var j = 0u; j < POINTS; j++) {
+                // @unroll 64
+                for (var r = 0u; r < ROW_QUADS; r++) {
+                    var taps: array<vec4<f32>, BUNDLES * K>; // the points of four rows for each tap
+                    // @unroll 64
+                    for (var b = 0u; b < BUNDLES; b++) {
+                        // @unroll 64
+                        for (var ky = 0u; ky < K; ky++) {
+                            taps[b * K + ky] = vec4<f32>(points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky],
+                                points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky + 1u],
+                                points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky + 2u],
+                                points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky + 3u]);
+                        }
+                    }
+                    // @unroll 64
+                    for (var c = 0u; c < CO; c++) {
+                        var total = sum[(c * POINTS + j) * ROW_QUADS + r];
+                        // @unroll 64
+                        for (var t = 0u; t < TAP_QUADS; t++) {
+                            total += mat4x4<f32>(taps[4u * t], taps[4u * t + 1u], taps[4u * t + 2u], taps[4u * t + 3u])
+                                * weight((c * POINTS + j) * TAP_QUADS + t);
+                        }
+                        // @unroll 4
+                        for (var t = 0u; t < TAPS_LEFT; t++) {
+                            total += taps[4u * TAP_QUADS + t]
+                                * weight(CO * POINTS * TAP_QUADS + ((c * TAPS_LEFT + t) * POINTS + j) / 4u)[j % 4u];
+                        }
+                        sum[(c * POINTS + j) * ROW_QUADS + r] = total;
+                    }
+                }
+            }
+        }
+        let first = region_index(params.dst, block.image, group * CO, block.row, 4u * block.column);
+        // @unroll 64
+        for (var c = 0u; c < CO; c++) {
+            // @unroll 64
+            for (var r = 0u; r < ROW_QUADS; r++) {
+                var m: array<vec4<f32>, POINTS>;
+                // @unroll 8
+                for (var j = 0u; j < POINTS; j++) {
+                    m[j] = sum[(c * POINTS + j) * ROW_QUADS + r];
+                }
+                let rows = transpose(from_points(m));
+                let at = first + c * params.dst.plane_stride + 4u * r * params.dst.row_stride;
+                // @unroll 4
+                for (var y = 0u; y < 4u; y++) {
+                    store_row(at + y * params.dst.row_stride, rows[y], holds[4u * r + y], inside[4u * r + y]);
+                }
+            }
+        }
+    }
+}
