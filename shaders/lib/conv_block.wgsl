@@ -79,11 +79,6 @@ fn take_block(id: vec3<u32>, launched: vec3<u32>) -> Block {
     return block;
 }
 
-// Blocks that reach beyond the region may look beyond the texture; what they read there is not used.
-fn load_texel(col: u32, row: u32, layer: u32) -> vec4<f32> {
-    return textureLoad(texels, min(vec2<u32>(col, row), textureDimensions(texels) - 1u), layer, 0);
-}
-
 fn load_window(block: Block, plane: u32) {
     let corner = params.src_first + block.image * params.src_image_stride + plane * params.src_plane_stride
         + block.row * params.src_row_stride + 4u * block.column - (K / 2u) * (params.src_row_stride + 1u);
@@ -95,13 +90,17 @@ fn load_window(block: Block, plane: u32) {
         }
     }
     let at = block.image * params.image_planes + params.first_plane + plane;
+    let layer = at / params.per_layer;
     let top = at % params.per_layer * params.plane_rows + params.texel_row + block.row;
+    let left = params.texel_col + block.column;
     // @unroll 64
     for (var y = 0u; y < TEXEL_ROWS; y++) {
+        // Blocks that reach beyond the region may look beyond the texture; what they read there is not used.
+        let last = textureDimensions(texels) - 1u;
         var row: array<vec4<f32>, TEXELS>;
         // @unroll 64
         for (var x = 0u; x < TEXELS; x++) {
-            row[x] = load_texel(params.texel_col + block.column + x, top + y, at / params.per_layer);
+            row[x] = textureLoad(texels, min(vec2<u32>(left + x, top + y), last), layer, 0);
         }
         // @unroll 64
         for (var x = 0u; x < WINDOW_COLS; x++) {

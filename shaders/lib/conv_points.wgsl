@@ -26,38 +26,49 @@ const TRIP_QUADS: u32 = 40u;  // of the weights of a group and HELD planes
 const TRIPS = PLANES / HELD;
 const ALL_QUADS = GROUPS * TRIPS * TRIP_QUADS;
 
-// (plane, segment, point, row) of HELD planes; rows to a multiple of 4, those behind the window's are not used.
-var<private> points: array<f32, BUNDLES * POINTS * WINDOW_QUADS * 4u>;
+const POINT_QUADS: u32 = WINDOW_QUADS + 1u;
+const PLANE_QUADS: u32 = 24u; // SEGMENTS * POINTS * POINT_QUADS
+const TAP_ROWS: u32 = 8u;     // K, rounded up to a multiple of 4
+const TAP_QUAD_ROWS: u32 = 2u; // TAP_ROWS / 4
 
-// A product of polynomials sees all of its pixels: behind those that the region's outputs meet, zeros stand, whatever lies there.
+// Points of one source plane, (segment, point, row), and of HELD of them; rows to a multiple of 4 and four more, those behind
+// the window's are not used.
+var<private> made: array<vec4<f32>, PLANE_QUADS>;
+var<private> points: array<vec4<f32>, HELD * PLANE_QUADS>;
+
+// The columns of a window that the region's outputs meet. A product of polynomials sees all of its pixels: behind these zeros stand,
+// whatever lies there.
+var<private> met: array<bool, SPAN_COLS>;
+
+// Functions of their own because naga's time to read one grows with the square of its length.
 fn load_points(block: Block, first: u32) {
-    var met: array<bool, SPAN_COLS>;
-    // @unroll 64
-    for (var x = 0u; x < SPAN_COLS; x++) {
-        met[x] = 4u * block.column + x < params.dst.cols + K - 1u;
-    }
     // @unroll 64
     for (var p = 0u; p < HELD; p++) {
-        load_window(block, first + p);
+        make_points(block, first + p);
+        // @unroll 1024
+        for (var n = 0u; n < PLANE_QUADS; n++) {
+            points[p * PLANE_QUADS + n] = made[n];
+        }
+    }
+}
+
+fn make_points(block: Block, plane: u32) {
+    load_window(block, plane);
+    // @unroll 64
+    for (var g = 0u; g < SEGMENTS; g++) {
         // @unroll 64
-        for (var g = 0u; g < SEGMENTS; g++) {
-            // @unroll 64
-            for (var q = 0u; q < WINDOW_QUADS; q++) {
-                var d: array<vec4<f32>, POINTS>;
-                // @unroll 8
-                for (var x = 0u; x < POINTS; x++) {
-                    let column = vec4<f32>(window[4u * q * SPAN_COLS + g * SEGMENT + x], window[(4u * q + 1u) * SPAN_COLS + g * SEGMENT + x],
-                        window[(4u * q + 2u) * SPAN_COLS + g * SEGMENT + x], window[(4u * q + 3u) * SPAN_COLS + g * SEGMENT + x]);
-                    d[x] = select(vec4<f32>(0.0), column, met[g * SEGMENT + x]);
-                }
-                let v = to_points(d);
-                // @unroll 8
-                for (var j = 0u; j < POINTS; j++) {
-                    // @unroll 4
-                    for (var y = 0u; y < 4u; y++) {
-                        points[(((p * SEGMENTS + g) * POINTS + j) * WINDOW_QUADS + q) * 4u + y] = v[j][y];
-                    }
-                }
+        for (var q = 0u; q < WINDOW_QUADS; q++) {
+            var d: array<vec4<f32>, POINTS>;
+            // @unroll 8
+            for (var x = 0u; x < POINTS; x++) {
+                let column = vec4<f32>(window[4u * q * SPAN_COLS + g * SEGMENT + x], window[(4u * q + 1u) * SPAN_COLS + g * SEGMENT + x],
+                    window[(4u * q + 2u) * SPAN_COLS + g * SEGMENT + x], window[(4u * q + 3u) * SPAN_COLS + g * SEGMENT + x]);
+                d[x] = select(vec4<f32>(0.0), column, met[g * SEGMENT + x]);
+            }
+            let v = to_points(d);
+            // @unroll 8
+            for (var j = 0u; j < POINTS; j++) {
+                made[(g * POINTS + j) * POINT_QUADS + q] = v[j];
             }
         }
     }
@@ -92,8 +103,17 @@ fn from_points(m: array<vec4<f32>, POINTS>) -> mat4x4<f32> {
     );
 }
 
+// Four rows from each of the first four on.
+fn shifts(a: vec4<f32>, b: vec4<f32>) -> array<vec4<f32>, 4> {
+    return array<vec4<f32>, 4>(a, vec4<f32>(a.yzw, b.x), vec4<f32>(a.zw, b.xy), vec4<f32>(a.w, b.xyz));
+}
+
 fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
     let block = take_block(id, launched);
+    // @unroll 64
+    for (var x = 0u; x < SPAN_COLS; x++) {
+        met[x] = 4u * block.column + x < params.dst.cols + K - 1u;
+    }
     if (TRIPS == 1u) {
         load_points(block, 0u);
     }
@@ -108,15 +128,16 @@ fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
             for (var j = 0u; j < POINTS; j++) {
                 // @unroll 64
                 for (var r = 0u; r < ROW_QUADS; r++) {
-                    var taps: array<vec4<f32>, BUNDLES * K>; // the points of four rows for each tap
+                    var taps: array<vec4<f32>, BUNDLES * TAP_ROWS>; // the points of four rows for each tap
                     // @unroll 64
                     for (var b = 0u; b < BUNDLES; b++) {
                         // @unroll 64
-                        for (var ky = 0u; ky < K; ky++) {
-                            taps[b * K + ky] = vec4<f32>(points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky],
-                                points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky + 1u],
-                                points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky + 2u],
-                                points[((b * POINTS + j) * WINDOW_QUADS + r) * 4u + ky + 3u]);
+                        for (var k = 0u; k < TAP_QUAD_ROWS; k++) {
+                            let four = shifts(points[(b * POINTS + j) * POINT_QUADS + r + k], points[(b * POINTS + j) * POINT_QUADS + r + k + 1u]);
+                            // @unroll 4
+                            for (var y = 0u; y < 4u; y++) {
+                                taps[b * TAP_ROWS + 4u * k + y] = four[y];
+                            }
                         }
                     }
                     // @unroll 64
@@ -124,12 +145,13 @@ fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
                         var total = sum[(c * POINTS + j) * ROW_QUADS + r];
                         // @unroll 64
                         for (var t = 0u; t < TAP_QUADS; t++) {
-                            total += mat4x4<f32>(taps[4u * t], taps[4u * t + 1u], taps[4u * t + 2u], taps[4u * t + 3u])
+                            total += mat4x4<f32>(taps[4u * t / K * TAP_ROWS + 4u * t % K], taps[(4u * t + 1u) / K * TAP_ROWS + (4u * t + 1u) % K],
+                                taps[(4u * t + 2u) / K * TAP_ROWS + (4u * t + 2u) % K], taps[(4u * t + 3u) / K * TAP_ROWS + (4u * t + 3u) % K])
                                 * weight((c * POINTS + j) * TAP_QUADS + t);
                         }
                         // @unroll 4
                         for (var t = 0u; t < TAPS_LEFT; t++) {
-                            total += taps[4u * TAP_QUADS + t]
+                            total += taps[(4u * TAP_QUADS + t) / K * TAP_ROWS + (4u * TAP_QUADS + t) % K]
                                 * weight(CO * POINTS * TAP_QUADS + ((c * TAPS_LEFT + t) * POINTS + j) / 4u)[j % 4u];
                         }
                         sum[(c * POINTS + j) * ROW_QUADS + r] = total;
@@ -147,13 +169,17 @@ fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
                 for (var j = 0u; j < POINTS; j++) {
                     m[j] = sum[(c * POINTS + j) * ROW_QUADS + r];
                 }
-                let rows = transpose(from_points(m));
-                let at = first + c * params.dst.plane_stride + 4u * r * params.dst.row_stride;
-                // @unroll 4
-                for (var y = 0u; y < 4u; y++) {
-                    store_row(at + y * params.dst.row_stride, rows[y], holds[4u * r + y], inside[4u * r + y]);
-                }
+                store_rows(first + c * params.dst.plane_stride + 4u * r * params.dst.row_stride, m, r);
             }
         }
+    }
+}
+
+// Four rows of outputs of a plane, the r-th four of the block.
+fn store_rows(first: u32, m: array<vec4<f32>, POINTS>, r: u32) {
+    let rows = transpose(from_points(m));
+    // @unroll 4
+    for (var y = 0u; y < 4u; y++) {
+        store_row(first + y * params.dst.row_stride, rows[y], holds[4u * r + y], inside[4u * r + y]);
     }
 }

@@ -49,7 +49,8 @@ const GROUPS_IN_A_ROW: usize = 1024;
 const WRITTEN_OUT: usize = 4000;
 const WRITTEN_OUT_SMALL: usize = 1600;
 
-/// Multiply-adds per pixel below which a layer counts as small.
+/// Multiply-adds per pixel below which a layer counts as small: kernels that multiply at points take a driver longer to
+/// prepare than such a layer gains by them.
 const SMALL_LAYER: usize = 1000;
 
 /// Sums that one invocation may hold on a software driver before spilling costs more than it saves, and those at points, which
@@ -81,7 +82,8 @@ fn divisors(n: usize) -> impl Iterator<Item = usize> {
 impl ConvPlan {
     /// The plan for a layer of `outputs` x `inputs` filters of side `size`.
     pub fn new(style: KernelStyle, inputs: usize, outputs: usize, size: usize) -> Self {
-        let points = style.products == Products::Points && size > 1;
+        let small = inputs * outputs * size * size < SMALL_LAYER;
+        let points = style.products == Products::Points && !small;
         let largest = |most: usize| divisors(outputs).filter(|co| *co <= most).last().unwrap_or(1);
         let hardware = if points {
             let [most, rows] = HARDWARE_POINTS;
@@ -93,7 +95,8 @@ impl ConvPlan {
             return hardware;
         }
         let lanes = style.weights == Weights::Lanes;
-        let taps = Self::software_blocks(inputs, outputs, size);
+        let written_out = if small { WRITTEN_OUT_SMALL } else { WRITTEN_OUT };
+        let taps = Self::software_blocks(inputs, outputs, size, written_out);
         let points = Self::software_points(inputs, outputs, size).filter(|_| points);
         taps.chain(points)
             .map(|plan| Self { lanes, ..plan }.in_one_launch(size))
@@ -105,9 +108,7 @@ impl ConvPlan {
     }
 
     /// Plans by taps that suit a software driver.
-    fn software_blocks(inputs: usize, outputs: usize, size: usize) -> impl Iterator<Item = Self> {
-        let small = inputs * outputs * size * size < SMALL_LAYER;
-        let written_out = if small { WRITTEN_OUT_SMALL } else { WRITTEN_OUT };
+    fn software_blocks(inputs: usize, outputs: usize, size: usize, written_out: usize) -> impl Iterator<Item = Self> {
         [MAX_ROWS, 4, 2, 1].into_iter().flat_map(move |rows| {
             divisors(outputs)
                 .filter(move |co| co * rows * COLS <= SOFTWARE_SUMS && co * rows * COLS * size * size <= written_out)
@@ -361,6 +362,9 @@ impl ConvPlan {
                     ("TAPS_LEFT", taps % 4),
                     ("ROW_QUADS", self.rows / 4),
                     ("WINDOW_QUADS", rows.div_ceil(4)),
+                    ("PLANE_QUADS", segments(size) * POINTS * (rows.div_ceil(4) + 1)),
+                    ("TAP_ROWS", size.next_multiple_of(4)),
+                    ("TAP_QUAD_ROWS", size.div_ceil(4)),
                     ("TRIP_QUADS", self.trip_weights(size) / 4),
                 ]);
             }

@@ -25,7 +25,8 @@ pub fn dual_bytes(tiling: &Tiling, channels: usize, slots: usize) -> usize {
 }
 
 /// The dual variables `d` of every tile, (slot, channel, row, column), the proximal step that moves them (`shaders/split_prox.wgsl`) and
-/// `W'd`. Tiles overlap, and each computes the dual variables of its frame for itself: the same bits, and no tile waits for another.
+/// `W'd`. Tiles overlap, and each computes the dual variables of its frame for itself: the same but for rounding,
+/// which a proximal step does not enlarge, and no tile waits for another.
 #[derive(Debug)]
 pub(crate) struct Split {
     tiles: Vec<SplitTile>,

@@ -2,16 +2,17 @@
 
 use crate::common::{assert_close, gpu, relative_l2, values};
 use crate::reference::device::{Bench, options, turn};
-use crate::reference::models::{cosines, image, weakly_convex};
+use crate::reference::models::{cosines, image, many_cosines, weakly_convex};
 use crate::reference::{RidgeReference, dot, norm, widen};
+use knotwork::filters::{ConvLayer, ConvPlan};
 use knotwork::gpu::{Gpu, GpuOptions, KernelStyle, Products};
 use knotwork::model::Ridge;
 use knotwork::model::device::RunOptions;
 
 const SIZES: [[usize; 2]; 6] = [[1, 1], [1, 17], [19, 1], [13, 29], [33, 32], [31, 65]];
 
-fn models() -> [Ridge; 2] {
-    [weakly_convex(), cosines()]
+fn models() -> [Ridge; 3] {
+    [weakly_convex(), cosines(), many_cosines()]
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -110,7 +111,8 @@ fn the_gradient_is_the_derivative_of_the_energy() {
 fn the_hessian_is_the_derivative_of_the_gradient() {
     let _turn = turn();
     let size = [13, 29];
-    for model in models() {
+    // With many filters few pixels are away from all knots.
+    for model in [weakly_convex(), cosines()] {
         let (x, v) = (image(4, size), values(5, size[0] * size[1]));
         let bench = Bench::new(gpu(), size, std::slice::from_ref(&x), std::slice::from_ref(&v), &[0]);
         let got = bench.hessian(&bench.prepare(&model, &options(0.1)));
@@ -144,6 +146,7 @@ fn tiles_change_nothing_but_rounding_at_points() {
     });
     for (model, style) in models().iter().flat_map(|m| styles.map(|s| (m, s))) {
         let products = style.products;
+        let mut rounded = false;
         for (size, sides) in [
             ([23, 41], [1, 7, 16, 23]),
             ([1, 37], [5, 8, 13, 36]),
@@ -176,10 +179,11 @@ fn tiles_change_nothing_but_rounding_at_points() {
                             let cut: Vec<f32> = cut.iter().map(|v| f32::from_bits(*v)).collect();
                             let apart = relative_l2(&cut, &whole);
                             assert!(
-                                apart <= 1e-6,
+                                apart <= 3e-6,
                                 "{} {size:?}: tiles of {side} differ by {apart:e}",
                                 model.name
                             );
+                            rounded |= apart > 0.0;
                         }
                     }
                 }
@@ -191,6 +195,8 @@ fn tiles_change_nothing_but_rounding_at_points() {
                 }
             }
         }
+        let points = |l: &ConvLayer| ConvPlan::new(style, l.inputs, l.outputs, l.size).held.is_some();
+        assert_eq!(rounded, model.bank.layers().iter().any(points), "{}", model.name);
     }
 }
 

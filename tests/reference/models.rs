@@ -65,6 +65,16 @@ pub fn cosines() -> Ridge {
     dct(&settings).unwrap()
 }
 
+/// 48 filters, enough for a layer that is multiplied at points.
+pub fn many_cosines() -> Ridge {
+    let settings = DctSettings {
+        size: 7,
+        slope: 6.0,
+        threshold: 0.5,
+    };
+    dct(&settings).unwrap()
+}
+
 /// A ramp with an edge and noise, about [0, 1].
 pub fn image(seed: u64, [h, w]: [usize; 2]) -> Vec<f32> {
     let noise = values(seed, h * w);
