@@ -17,6 +17,7 @@ pub use correlation::FilterNormParams;
 pub(crate) use correlation::{Correlation, waves};
 pub use gradient::{GradientPair, WeightGradient, WeightGradientParams, WeightGradientPlan, WeightTotalsParams};
 pub use plan::ConvPlan;
+pub use points::POINT_AMPLIFICATION;
 pub(crate) use stage::Ends;
 pub use stage::{ConvParams, ConvStage, Region};
 pub use texels::Texels;

@@ -1,6 +1,6 @@
 //! How a layer's arithmetic is cut into kernel launches, for a software driver and for a GPU.
 
-use super::points::{POINTS, SEGMENT, segments};
+use super::points::{POINT_AMPLIFICATION, POINT_ROUNDINGS, POINTS, SEGMENT, segments};
 use crate::gpu::{Blocks, KernelStyle, Products, Source, Weights, Work};
 
 /// One way to compute a layer: `passes` x `launches` launches, each adding `planes` source planes into `groups` times `co`
@@ -49,9 +49,12 @@ const GROUPS_IN_A_ROW: usize = 1024;
 const WRITTEN_OUT: usize = 4000;
 const WRITTEN_OUT_SMALL: usize = 1600;
 
-/// Multiply-adds per pixel below which a layer counts as small: kernels that multiply at points take a driver longer to
-/// prepare than such a layer gains by them.
+/// Multiply-adds per pixel below which a layer counts as small.
 const SMALL_LAYER: usize = 1000;
+
+/// Multiply-adds per pixel from which on a layer is multiplied at points: below, it gains little, kernels take a driver longer to prepare, and
+/// the bound of rounding ([`ConvPlan::rounding`]) is looser.
+const LARGE_LAYER: usize = 4000;
 
 /// Sums that one invocation may hold on a software driver before spilling costs more than it saves, and those at points, which
 /// stay in the nearest cache with the points that are held.
@@ -82,8 +85,8 @@ fn divisors(n: usize) -> impl Iterator<Item = usize> {
 impl ConvPlan {
     /// The plan for a layer of `outputs` x `inputs` filters of side `size`.
     pub fn new(style: KernelStyle, inputs: usize, outputs: usize, size: usize) -> Self {
-        let small = inputs * outputs * size * size < SMALL_LAYER;
-        let points = style.products == Products::Points && !small;
+        let weights = inputs * outputs * size * size;
+        let points = style.products == Products::Points && weights >= LARGE_LAYER;
         let largest = |most: usize| divisors(outputs).filter(|co| *co <= most).last().unwrap_or(1);
         let hardware = if points {
             let [most, rows] = HARDWARE_POINTS;
@@ -95,7 +98,10 @@ impl ConvPlan {
             return hardware;
         }
         let lanes = style.weights == Weights::Lanes;
-        let written_out = if small { WRITTEN_OUT_SMALL } else { WRITTEN_OUT };
+        let written_out = match weights {
+            0..SMALL_LAYER => WRITTEN_OUT_SMALL,
+            _ => WRITTEN_OUT,
+        };
         let taps = Self::software_blocks(inputs, outputs, size, written_out);
         let points = Self::software_points(inputs, outputs, size).filter(|_| points);
         taps.chain(points)
@@ -280,6 +286,16 @@ impl ConvPlan {
         Work {
             bytes: 4 * accesses as u64,
             multiply_adds: (outputs * products) as u64,
+        }
+    }
+
+    /// Terms of a sum, with roundings of the products counted as such, and what multiplies their relative error: the computed layer is off
+    /// by at most that, in units of the bound of its absolute weights by row and column sums.
+    pub(crate) fn rounding(&self, size: usize) -> (usize, f64) {
+        let inputs = self.planes * self.passes;
+        match self.held {
+            Some(_) => (inputs * size * segments(size) + POINT_ROUNDINGS, POINT_AMPLIFICATION),
+            None => (inputs * size * size, 1.0),
         }
     }
 

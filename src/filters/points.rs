@@ -18,6 +18,13 @@ pub(super) const FROM_TAPS: [[f64; SEGMENT]; POINTS] = [
     [0.0, 0.0, 0.0, 0.0, 1.0],
 ];
 
+/// Rounding of a layer at points relative to the plain layer with its weights' absolute values: the root of the largest row sum times the largest
+/// column sum (Schur's test) of `|A'| |G| |B'|` for a single tap of weight 1, over all blocks that meet a pixel. For any weights the operator
+/// with all absolute values has at most this times the bound by row and column sums of the layer's own.
+pub const POINT_AMPLIFICATION: f64 = 33.02;
+/// Roundings that a product carries besides those of the sum over taps: in `G w`, `B' d` and `A' m`.
+pub(super) const POINT_ROUNDINGS: usize = 24;
+
 const fn powers(x: f64, factor: f64) -> [f64; SEGMENT] {
     [
         factor,

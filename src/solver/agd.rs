@@ -253,7 +253,7 @@ impl<'g> Denoiser<'g> {
             None
         };
         let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;
-        let energy = (model, options.sigma, &settings);
+        let energy = (model, options, &settings);
         let on = [&buffers.x, &buffers.y, &gradient, &buffers.active];
         let error_bound = ErrorBound::new(gpu, energy, &params, slots, on)?;
         gpu.warm_up(

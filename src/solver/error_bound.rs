@@ -8,9 +8,10 @@
 use super::agd::Settings;
 use super::agd_kernels::AgdParams;
 use crate::Result;
-use crate::filters::{ConvLayer, FilterBank};
+use crate::filters::{ConvLayer, ConvPlan, LayerShape};
 use crate::gpu::reduce::Totals;
-use crate::gpu::{Bound, Buffer, Gpu, Recorder, Work};
+use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder, Work};
+use crate::model::device::RunOptions;
 use crate::model::{NormKind, Ridge};
 
 /// Rounding unit of f32.
@@ -45,7 +46,7 @@ struct Rounding {
 }
 
 impl Rounding {
-    fn new(model: &Ridge, sigma: f64, pixels: usize) -> Result<Self> {
+    fn new(model: &Ridge, sigma: f64, pixels: usize, style: KernelStyle) -> Result<Self> {
         let alphas = model.alphas(sigma)?;
         let channels = model.bank.channels();
         let values = ((channels * pixels) as f64).sqrt();
@@ -54,14 +55,17 @@ impl Rounding {
             let least = alphas.iter().copied().fold(f64::INFINITY, f64::min);
             all.fold(0.0, f64::max) / least * values
         };
-        let terms = |bank: &FilterBank, per: fn(&ConvLayer) -> usize| -> f64 {
-            bank.layers().iter().map(|layer| sum_error(per(layer))).sum()
+        let error = |shape: LayerShape| {
+            let plan = ConvPlan::new(style, shape.inputs, shape.outputs, shape.size);
+            let (terms, amplified) = plan.rounding(shape.size);
+            amplified * sum_error(terms)
         };
+        let shapes = || model.bank.layers().iter().map(ConvLayer::shape);
         Ok(Self {
             norm: model.norm_squared.sqrt(),
             absolute: model.bank.layers().iter().map(absolute_norm).product(),
-            forward: terms(&model.bank, |layer| layer.inputs * layer.size * layer.size),
-            adjoint: terms(&model.bank, |layer| layer.outputs * layer.size * layer.size),
+            forward: shapes().map(error).sum(),
+            adjoint: shapes().map(|shape| error(shape.adjoint())).sum(),
             slope: model.slope_bounds.1.max(-model.slope_bounds.0),
             offset: farthest(&|spline| spline.value(0.0).abs()),
             reach: farthest(&|spline| spline.knots().iter().fold(0.0, |far: f64, knot| far.max(knot.abs()))),
@@ -112,7 +116,7 @@ impl ErrorBound {
     /// Model and device errors.
     pub fn new(
         gpu: &Gpu,
-        (model, sigma, settings): (&Ridge, f64, &Settings),
+        (model, options, settings): (&Ridge, &RunOptions, &Settings),
         params: &AgdParams,
         slots: usize,
         [x, y, gradient, active]: [&Buffer; 4],
@@ -123,6 +127,7 @@ impl ErrorBound {
         if modulus < LEAST_MODULUS || model.norm_kind != NormKind::Bound {
             return Ok(None);
         }
+        let style = options.style.unwrap_or_else(|| gpu.style());
         let groups = params.groups;
         let partials = gpu.buffer("residual partials", slots * groups as usize * 4)?;
         let table = gpu.params(&[*params])?;
@@ -145,7 +150,7 @@ impl ErrorBound {
             groups,
             lambda: settings.lambda,
             modulus,
-            rounding: Rounding::new(model, sigma, params.pixels as usize)?,
+            rounding: Rounding::new(model, options.sigma, params.pixels as usize, style)?,
         }))
     }
 

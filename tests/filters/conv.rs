@@ -5,7 +5,7 @@ use crate::common::{EPS, assert_close, gpu, poison, poisoned, values};
 use crate::reference::device::turn;
 use crate::reference::models::layer;
 use crate::reference::{Bounded, correlate, dot, scatter, widen};
-use knotwork::filters::{ConvLayer, ConvPlan, ConvStage, FilterBank, Region};
+use knotwork::filters::{ConvLayer, ConvPlan, ConvStage, FilterBank, POINT_AMPLIFICATION, Region};
 use knotwork::gpu::{KernelStyle, Products, TexelPlanes, Texture};
 use std::sync::Arc;
 
@@ -152,26 +152,20 @@ fn check_from(layer: &ConvLayer, plan: &ConvPlan, shape: Shape, images: usize, l
     assert_eq!(touched, None, "{name}: written outside the rectangle");
 }
 
-/// A bound of the rounding of one output that is computed at points, from `|A'| (|G| |w|) (|B'| |d|)` over the eight pixels d under
-/// its block of four columns; 24 roundings in the transforms and one per term behind them.
-fn error_at_points(
-    layer: &ConvLayer,
-    stack: &[f32],
-    [tall, wide]: [usize; 2],
-    [filter, row, col]: [usize; 3],
-    cols: usize,
-) -> f64 {
-    // Rows: the polynomial whose value at point j is taken, and at infinity the leading coefficient.
-    const B: [[f64; 8]; 8] = [
-        [1.0, 0.0, 5.25, 0.0, 5.25, 0.0, 1.0, 0.0],
-        [0.0, 1.0, 1.0, 4.25, 4.25, 1.0, 1.0, 0.0],
-        [0.0, 1.0, 1.0, 4.25, 4.25, 1.0, 1.0, 0.0],
-        [0.0, 0.5, 0.25, 2.5, 1.25, 2.0, 1.0, 0.0],
-        [0.0, 0.5, 0.25, 2.5, 1.25, 2.0, 1.0, 0.0],
-        [0.0, 2.0, 4.0, 2.5, 5.0, 0.5, 1.0, 0.0],
-        [0.0, 2.0, 4.0, 2.5, 5.0, 0.5, 1.0, 0.0],
-        [0.0, 1.0, 0.0, 5.25, 0.0, 5.25, 0.0, 1.0],
-    ];
+/// `|B'|`, rows: the polynomial whose value at point j is taken, and at infinity the leading coefficient.
+const ABSOLUTE_B: [[f64; 8]; 8] = [
+    [1.0, 0.0, 5.25, 0.0, 5.25, 0.0, 1.0, 0.0],
+    [0.0, 1.0, 1.0, 4.25, 4.25, 1.0, 1.0, 0.0],
+    [0.0, 1.0, 1.0, 4.25, 4.25, 1.0, 1.0, 0.0],
+    [0.0, 0.5, 0.25, 2.5, 1.25, 2.0, 1.0, 0.0],
+    [0.0, 0.5, 0.25, 2.5, 1.25, 2.0, 1.0, 0.0],
+    [0.0, 2.0, 4.0, 2.5, 5.0, 0.5, 1.0, 0.0],
+    [0.0, 2.0, 4.0, 2.5, 5.0, 0.5, 1.0, 0.0],
+    [0.0, 1.0, 0.0, 5.25, 0.0, 5.25, 0.0, 1.0],
+];
+
+/// `|G|`, point j, tap k.
+fn absolute_g(j: usize, k: usize) -> f64 {
     let points = [0.0, 1.0, 1.0, 2.0, 2.0, 0.5, 0.5_f64];
     let factors = [
         1.0,
@@ -182,8 +176,49 @@ fn error_at_points(
         32.0 / 45.0,
         32.0 / 45.0,
     ];
+    points
+        .get(j)
+        .map_or(f64::from(u8::from(k == 4)), |p| factors[j] * p.powi(k as i32))
+}
+
+/// `|A'|`, column i of the block, point j.
+fn absolute_a(i: usize, j: usize) -> f64 {
+    let points = [0.0, 1.0, 1.0, 2.0, 2.0, 0.5, 0.5_f64];
+    points.get(j).map_or(f64::from(u8::from(i == 3)), |p| p.powi(i as i32))
+}
+
+#[test]
+fn rounding_at_points_is_amplified_as_stated() {
+    let (mut row, mut column) = (0.0_f64, 0.0_f64);
+    for tap in 0..5 {
+        let entry = |i: usize, l: usize| -> f64 {
+            (0..8)
+                .map(|j| absolute_a(i, j) * absolute_g(j, tap) * ABSOLUTE_B[j][l])
+                .sum()
+        };
+        row = (0..4)
+            .map(|i| (0..8).map(|l| entry(i, l)).sum::<f64>())
+            .fold(row, f64::max);
+        // A pixel lies under two blocks.
+        column = (0..4)
+            .map(|l| (0..4).map(|i| entry(i, l) + entry(i, l + 4)).sum::<f64>())
+            .fold(column, f64::max);
+    }
+    let exact = (row * column).sqrt();
+    assert!((exact..1.001 * exact).contains(&POINT_AMPLIFICATION), "{exact}");
+}
+
+/// A bound of the rounding of one output that is computed at points, from `|A'| (|G| |w|) (|B'| |d|)` over the eight pixels d under
+/// its block of four columns; 24 roundings in the transforms and one per term behind them.
+fn error_at_points(
+    layer: &ConvLayer,
+    stack: &[f32],
+    [tall, wide]: [usize; 2],
+    [filter, row, col]: [usize; 3],
+    cols: usize,
+) -> f64 {
     let (size, segments) = (layer.size, layer.size.div_ceil(5));
-    let (block, within) = (col / 4 * 4, (col % 4) as i32);
+    let block = col / 4 * 4;
     let mut sum = 0.0;
     for plane in 0..layer.inputs {
         for ky in 0..size {
@@ -200,15 +235,9 @@ fn error_at_points(
                     }
                 };
                 for j in 0..8 {
-                    let g: f64 = match points.get(j) {
-                        Some(p) => factors[j] * taps.iter().enumerate().map(|(k, w)| p.powi(k as i32) * w).sum::<f64>(),
-                        None => taps.get(4).copied().unwrap_or(0.0),
-                    };
-                    let d: f64 = (0..8).map(|l| B[j][l] * pixel(l)).sum();
-                    let a = match points.get(j) {
-                        Some(p) => p.powi(within),
-                        None => f64::from(within == 3),
-                    };
+                    let g: f64 = taps.iter().enumerate().map(|(k, w)| absolute_g(j, k) * w).sum();
+                    let d: f64 = (0..8).map(|l| ABSOLUTE_B[j][l] * pixel(l)).sum();
+                    let a = absolute_a(col % 4, j);
                     sum += a * g * d;
                 }
             }
@@ -344,7 +373,7 @@ fn the_plans_of_all_styles_compute_the_sum() {
     let _turn = turn();
     let software = [(1, 1, 1), (1, 4, 5), (8, 60, 5), (3, 7, 3)];
     let hardware = [(1, 1, 1), (4, 8, 5), (60, 8, 5), (1, 48, 7)];
-    let points = [(1, 1, 1), (8, 60, 5), (60, 8, 5), (1, 48, 7)];
+    let points = [(1, 1, 1), (8, 60, 5), (60, 8, 5), (1, 80, 9)];
     let by_taps = |style| KernelStyle {
         products: Products::Taps,
         ..style

@@ -189,8 +189,8 @@ fn packing_on_the_device_is_packing_on_the_host() {
 fn points_are_packed_on_the_device_as_on_the_host() {
     let _turn = turn();
     let style = KernelStyle::SOFTWARE;
-    let at_points = |[inputs, outputs]: [usize; 2]| ConvPlan::new(style, inputs, outputs, 7).held.is_some();
-    assert!(at_points([1, 48]) && at_points([48, 1]));
+    let at_points = |[inputs, outputs]: [usize; 2]| ConvPlan::new(style, inputs, outputs, 9).held.is_some();
+    assert!(at_points([1, 80]) && at_points([80, 1]));
     let setup = BatchShape {
         style: Some(style),
         ..batch(1, [5, 6], false)

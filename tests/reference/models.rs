@@ -65,10 +65,10 @@ pub fn cosines() -> Ridge {
     dct(&settings).unwrap()
 }
 
-/// 48 filters, enough for a layer that is multiplied at points.
+/// 80 filters, enough for a layer that is multiplied at points.
 pub fn many_cosines() -> Ridge {
     let settings = DctSettings {
-        size: 7,
+        size: 9,
         slope: 6.0,
         threshold: 0.5,
     };
