@@ -234,9 +234,9 @@ fn error_at_points(
                         0.0
                     }
                 };
-                for j in 0..8 {
+                for (j, b) in ABSOLUTE_B.iter().enumerate() {
                     let g: f64 = taps.iter().enumerate().map(|(k, w)| absolute_g(j, k) * w).sum();
-                    let d: f64 = (0..8).map(|l| ABSOLUTE_B[j][l] * pixel(l)).sum();
+                    let d: f64 = b.iter().enumerate().map(|(l, b)| b * pixel(l)).sum();
                     let a = absolute_a(col % 4, j);
                     sum += a * g * d;
                 }
