@@ -157,17 +157,11 @@ impl ConvPlan {
 
     /// The same by points, those of `held` source planes at a time. `held` must divide `inputs`, `rows` be a multiple of 4.
     pub fn with_points(inputs: usize, outputs: usize, size: usize, block: [usize; 2], held: usize) -> Self {
-        let [co, rows] = block;
         Self {
             planes: held,
-            co,
-            rows,
             passes: inputs / held,
-            launches: outputs / co,
-            groups: 1,
-            numbered: false,
-            lanes: false,
             held: Some(held),
+            ..Self::with_block(inputs, outputs, size, block)
         }
         .in_few_passes(size)
     }

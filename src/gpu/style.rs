@@ -133,3 +133,17 @@ impl FromStr for KernelStyle {
             .ok_or_else(|| format!("want one of {}", all.join(", ")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_passes_weights_on_where_subgroups_are_wide() {
+        let suiting = |lanes| KernelStyle::suiting(true, lanes);
+        assert_eq!(suiting(Some(8)), KernelStyle::SOFTWARE);
+        assert_eq!(suiting(Some(4)), KernelStyle::NARROW_SOFTWARE);
+        assert_eq!(suiting(None), KernelStyle::NARROW_SOFTWARE);
+        assert_eq!(KernelStyle::suiting(false, Some(32)), KernelStyle::HARDWARE);
+    }
+}

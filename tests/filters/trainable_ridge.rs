@@ -142,6 +142,24 @@ fn prepare(model: &Ridge, bench: &Bench, zero_mean: bool) -> TrainableRidge {
     ridge
 }
 
+/// Trained weights, the model that is read back, and its packed weights as the host and the device make them.
+fn packed(model: &Ridge, style: KernelStyle, zero_mean: bool) -> (Vec<f32>, Ridge, [Vec<f32>; 2]) {
+    let setup = BatchShape {
+        style: Some(style),
+        ..batch(1, [5, 6], zero_mean)
+    };
+    let ridge = TrainableRidge::new(gpu(), model, setup).unwrap();
+    let trained = values(9, ridge.weights().len());
+    gpu().write(ridge.weights(), &trained).unwrap();
+    let packed = ridge.packed().buffer();
+    gpu().write(packed, &poison(packed.len())).unwrap();
+    run(|r| ridge.record_refresh(r));
+    let back = ridge.to_ridge(gpu()).unwrap();
+    let host = PackedBank::new(gpu(), back.bank.layers(), style).unwrap();
+    let both = [host.buffer(), packed].map(|b| read(b)[..host.elements()].to_vec());
+    (trained, back, both)
+}
+
 #[test]
 fn packing_on_the_device_is_packing_on_the_host() {
     let _turn = turn();
@@ -150,27 +168,10 @@ fn packing_on_the_device_is_packing_on_the_host() {
         (KernelStyle::HARDWARE, false),
         (KernelStyle::SOFTWARE, true),
     ] {
-        let model = three_layers();
-        let setup = BatchShape {
-            style: Some(style),
-            ..batch(1, [5, 6], zero_mean)
-        };
-        let ridge = TrainableRidge::new(gpu(), &model, setup).unwrap();
-        let count = ridge.weights().len();
-        assert_eq!(ridge.weights_per_layer(), [18, 150, 108]);
-        let trained = values(9, count);
-        gpu().write(ridge.weights(), &trained).unwrap();
-        let packed = ridge.packed().buffer();
-        gpu().write(packed, &poison(packed.len())).unwrap();
-        run(|r| ridge.record_refresh(r));
-        let back = ridge.to_ridge(gpu()).unwrap();
-        let host = PackedBank::new(gpu(), back.bank.layers(), style).unwrap();
-        let used = host.elements();
-        assert_eq!(
-            bits(&read(host.buffer()))[..used],
-            bits(&read(packed))[..used],
-            "{style:?}"
-        );
+        let (trained, back, [want, got]) = packed(&three_layers(), style, zero_mean);
+        let count = trained.len();
+        assert_eq!(count, 18 + 150 + 108);
+        assert_eq!(bits(&want), bits(&got), "{style:?}");
 
         let effective: Vec<f32> = back.bank.layers().iter().flat_map(|l| l.weights.clone()).collect();
         if zero_mean {
@@ -191,19 +192,7 @@ fn points_are_packed_on_the_device_as_on_the_host() {
     let style = KernelStyle::SOFTWARE;
     let at_points = |[inputs, outputs]: [usize; 2]| ConvPlan::new(style, inputs, outputs, 9).held.is_some();
     assert!(at_points([1, 80]) && at_points([80, 1]));
-    let setup = BatchShape {
-        style: Some(style),
-        ..batch(1, [5, 6], false)
-    };
-    let ridge = TrainableRidge::new(gpu(), &many_cosines(), setup).unwrap();
-    let trained = values(9, ridge.weights().len());
-    gpu().write(ridge.weights(), &trained).unwrap();
-    let packed = ridge.packed().buffer();
-    gpu().write(packed, &poison(packed.len())).unwrap();
-    run(|r| ridge.record_refresh(r));
-    let back = ridge.to_ridge(gpu()).unwrap();
-    let host = PackedBank::new(gpu(), back.bank.layers(), style).unwrap();
-    let [want, got] = [host.buffer(), packed].map(|b| read(b)[..host.elements()].to_vec());
+    let (_, _, [want, got]) = packed(&many_cosines(), style, false);
     // Sums of five weights below 1 with factors that add up to less than 1.4, in f64 on the host.
     assert_close("packed", &got, &widen(&want), |_| 10.0 * EPS);
 }

@@ -3,10 +3,12 @@
 use crate::common::{EPS, gpu, poison, poisoned, values};
 use crate::program::Place;
 use crate::reference::device::{options, turn};
-use crate::reference::models::{cosines, image, weakly_convex};
+use crate::reference::models::{cosines, image, many_cosines, weakly_convex};
 use crate::reference::problem::{Problem, distance};
 use crate::reference::{norm, widen};
-use knotwork::gpu::Buffer;
+use knotwork::filters::POINT_AMPLIFICATION;
+use knotwork::gpu::{Buffer, KernelStyle, Products};
+use knotwork::model::device::RunOptions;
 use knotwork::model::{NormKind, Ridge};
 use knotwork::solver::{AgdParams, Denoiser, Outcome, Settings};
 
@@ -77,6 +79,35 @@ fn the_minimiser_is_within_the_bound_and_the_bound_is_no_excuse() {
             }
         }
     }
+}
+
+#[test]
+fn rounding_at_points_counts() {
+    let _turn = turn();
+    let (model, noisy) = (many_cosines(), image(1, SIZE));
+    let settings = Settings {
+        tolerance: 1e-6,
+        max_iterations: 3000,
+        ..Settings::default()
+    };
+    let [taps, points] = [Products::Taps, Products::Points].map(|products| {
+        let style = Some(KernelStyle {
+            products,
+            ..KernelStyle::SOFTWARE
+        });
+        let options = RunOptions {
+            style,
+            ..options(SIGMA)
+        };
+        let denoiser = Denoiser::new(gpu(), &model, &options, settings, SIZE, 1).unwrap();
+        denoiser.run(&[&noisy], |_, _, _| {}).unwrap()[0].error_bound.unwrap()
+    });
+    // Most of it is the adjoint's: 80 planes of 81 taps, or of 9 rows with 2 segments and 24 roundings more, amplified; two per term.
+    let grown = POINT_AMPLIFICATION * (80.0 * 18.0 + 26.0) / (80.0 * 81.0 + 2.0);
+    assert!(
+        points > 0.9 * grown * taps && points < 1.2 * grown * taps,
+        "{points:e} against {taps:e}"
+    );
 }
 
 #[test]
