@@ -3,7 +3,7 @@
 // with zeros. For four columns of outputs and the eight pixels d under a segment g,
 //   y = A' sum (G g) (B' d),   elementwise products, the sum over source planes, filter rows and segments:
 // points 0, 1, -1, 2, -2, 1/2, -1/2 and infinity; 8 products where 20 are. G g comes ready from the host or weights_pack.wgsl,
-// B' d is made once for all filters that meet it, and A' follows when all is summed. Rounding is about twice that of the plain sum.
+// B' d is made once for all filters that meet it, and A' follows when all is summed.
 //
 // An invocation holds the points of HELD source planes at a time: of all of them, loaded once for all groups, or of some,
 // added to the sums of its CO planes. ROWS is a multiple of 4; a vec4 is four rows of one column or point.
