@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests bench train compare regression published reduced radon tomography photographs pnp clean
+.PHONY: help setup build demo test lint shader-tests units bench train compare regression published reduced radon tomography photographs pnp clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -27,13 +27,30 @@ lint: ## formatting, clippy and documentation, warnings as errors
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps --document-private-items
 
+# A driver compiles a kernel on one core, so two suites run at a time, long ones first; the output of each comes when it ends.
+JOBS ?= 2
+LONG = programs filters networks solvers
+SUITES = $(LONG) $(filter-out $(LONG),$(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs))))
+CHECKED = filters networks solvers splines operators trainings
 # Tests of kernels that others call, too: many times, or in blocks that take a driver minutes to compile with checks.
 REPEATS = --skip certified_constants_hold_for_pairs --skip norm:: --skip descent:: --skip the_plans_of_all_styles --skip weights_beyond_one_binding
 
-shader-tests: ## all tests, then the device tests again with runtime checks inside the shaders
-	$(CARGO) test --release --locked
-	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test filters --test splines --test operators --test solvers --test trainings --test networks -- $(REPEATS)
+shader-tests: ## all tests, and the device tests with runtime checks inside the shaders
+	$(CARGO) test --release --locked --no-run
+	+$(MAKE) --keep-going -j$(JOBS) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(SUITES:%=suite-%) $(CHECKED:%=checked-%) checked-programs units
+
+suite-%:
+	$(CARGO) test --release --locked --test $*
+
+units:
+	$(CARGO) test --release --locked --lib --bins
+	$(CARGO) test --release --locked --doc
+
+checked-programs:
 	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test programs cli_kernels::
+
+checked-%:
+	KNOTWORK_SHADER_CHECKS=1 $(CARGO) test --release --locked --test $* -- $(REPEATS)
 
 bench: setup ## time the kernels
 	$(CARGO) bench --locked
