@@ -37,7 +37,7 @@ pub struct RidgeConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
-    /// What to start from: `cosines` of low frequency, or the file or the name of a model with no more filters, to be trained
+    /// What to start from: `cosines`, or the file or the name of a model with no more filters, to be trained
     /// further. The settings of activations at the start are for filters that it does not have.
     pub start: String,
     /// Filters, in one layer.

@@ -16,12 +16,12 @@ pub(super) const EPSILON: f64 = 1e-3 / 255.0;
 /// [`super::ModelSettings::start`] of a training that starts from nothing.
 pub(super) const COSINES: &str = "cosines";
 
-/// Norm of the filters that are added to those of another model, in units of the root mean square of theirs: next to nothing, so
-/// that the regularizer is still that model's, but not zero, where a filter has no gradient.
+/// Norm of the filters that are added to those of another model, or to a complete square of cosines, in units of the root mean square
+/// of theirs: next to nothing, so that the regularizer is still theirs, but not zero, where a filter has no gradient.
 const FRESH: f64 = 0.1;
 
 /// What `[model] start` names: `cosines`, or another model, to be trained further. Its filters come first, with zeros
-/// around them if they are smaller, and the cosines that follow in order of frequency after them, a tenth as large; its activations keep their
+/// around them if they are smaller, and those of the cosines with greater numbers after them, a tenth as large; its activations keep their
 /// knots, its scalings are sampled anew. Filters are used divided by their norm, as in every training: a model whose norm is not 1, as
 /// that of trained ones is, starts as another regularizer.
 ///
@@ -101,28 +101,42 @@ fn continued(config: &RidgeConfig, old: &Ridge, fresh: Ridge) -> Result<Ridge, S
     })
 }
 
-/// Cosine filters of low frequency, which share the smallest square that has enough of them, and the activation
+/// Cosines `[side, row frequency, column frequency]` without mean: all of the largest square that has no more of them than `filters`,
+/// then those of low frequency in the next square.
+fn cosines(filters: usize, size: usize) -> Vec<[usize; 3]> {
+    let complete = (3..=size).step_by(2).take_while(|s| s * s - 1 <= filters).last();
+    let next = complete.map_or(3, |side| side + 2);
+    let of_side = |side: usize| {
+        let mut all: Vec<_> = (1..side * side).map(|n| [side, n / side, n % side]).collect();
+        all.sort_by_key(|&[_, u, v]| (u * u + v * v, u));
+        all
+    };
+    let all = complete.into_iter().chain([next]).flat_map(of_side);
+    all.take(filters).collect()
+}
+
+/// The filters of [`cosines`] with zeros around them, and the activation
 /// `clamp(mu t / 2, -threshold, threshold)`, a smoothed absolute value: convex, and inside any slope bounds. Knots lie
 /// symmetrically, from the knee to `range` at equal ratios, so that training can bend the activation where responses are.
+///
+/// A complete square is a tight frame: `sum_c |W_c|^2` is the same at all but low frequencies, so that dividing by the norm leaves
+/// all of them strong. Filters beyond it would spoil that, as would low frequencies alone: trainings that started from 32 of the
+/// 48 cosines of 7x7 were 1.9 dB behind in their first 20 steps and had not caught up after 1500.
 fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
     let model = &config.model;
-    let side = (3..=model.size)
-        .step_by(2)
-        .find(|s| s * s > model.filters)
-        .unwrap_or(model.size);
-    let mut frequencies: Vec<(usize, usize)> = (1..side * side).map(|n| (n / side, n % side)).collect();
-    frequencies.sort_by_key(|&(u, v)| (u * u + v * v, u));
-    let cosine = |frequency: usize, position: usize| {
-        (std::f64::consts::PI * (position as f64 + 0.5) * frequency as f64 / side as f64).cos()
-    };
-    let margin = (model.size - side) / 2;
-    let inside = |n: usize| (margin..margin + side).contains(&n);
     let mut weights = Vec::with_capacity(model.filters * model.size * model.size);
-    for &(u, v) in frequencies.iter().take(model.filters) {
+    let cosines = cosines(model.filters, model.size);
+    for &[side, u, v] in &cosines {
+        let cosine = |frequency: usize, position: usize| {
+            (std::f64::consts::PI * (position as f64 + 0.5) * frequency as f64 / side as f64).cos()
+        };
+        let margin = (model.size - side) / 2;
+        let inside = |n: usize| (margin..margin + side).contains(&n);
         let scale = [u, v]
             .iter()
             .map(|f| if *f == 0 { 1.0 } else { std::f64::consts::SQRT_2 })
             .product::<f64>();
+        let scale = if side > cosines[0][0] { FRESH * scale } else { scale };
         for (row, col) in (0..model.size * model.size).map(|n| (n / model.size, n % model.size)) {
             let value = if inside(row) && inside(col) {
                 scale * cosine(u, row - margin) * cosine(v, col - margin) / side as f64
@@ -167,4 +181,58 @@ fn start_activation(config: &RidgeConfig) -> Result<Spline> {
         .map(|t| f64::from((slope * t).clamp(-model.threshold, model.threshold) as f32));
     let values = values.collect();
     Spline::new(knots, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trainings_start_from_a_frame_that_is_as_tight_as_their_filters_allow() {
+        // Filters, their side, the largest square they fill. Sums over all shifts of one product of such a square's cosines are those
+        // of an orthonormal basis without its constant: every other image of its size has the same norm before and behind them.
+        for (filters, size, complete) in [(24, 7, 5), (32, 9, 5), (48, 7, 7), (60, 13, 7), (8, 3, 3)] {
+            let mut config = RidgeConfig::default();
+            (config.model.filters, config.model.size) = (filters, size);
+            let model = start_model(&config).unwrap();
+            let layer = &model.bank.layers()[0];
+            let taps = size * size;
+            let (mut gram, mut fresh) = (vec![0.0; taps * taps], 0.0_f64);
+            for (number, filter) in layer.weights.chunks(taps).enumerate() {
+                let filter: Vec<f64> = filter.iter().map(|w| f64::from(*w)).collect();
+                assert!(filter.iter().sum::<f64>().abs() < 1e-6, "filter {number} has a mean");
+                if number < complete * complete - 1 {
+                    for (n, entry) in gram.iter_mut().enumerate() {
+                        *entry += filter[n / taps] * filter[n % taps];
+                    }
+                } else {
+                    fresh = fresh.max(filter.iter().map(|w| w * w).sum::<f64>().sqrt());
+                }
+            }
+            let margin = (size - complete) / 2;
+            let inside = |n: usize| {
+                [n / size, n % size]
+                    .iter()
+                    .all(|i| (margin..margin + complete).contains(i))
+            };
+            let mean = 1.0 / (complete * complete) as f64;
+            for (n, entry) in gram.iter().enumerate() {
+                let (row, col) = (n / taps, n % taps);
+                let want = match inside(row) && inside(col) {
+                    true => f64::from(u8::from(row == col)) - mean,
+                    false => 0.0,
+                };
+                assert!(
+                    (entry - want).abs() < 1e-6,
+                    "{filters} of {size}: {entry} at {row}, {col}, want {want}"
+                );
+            }
+            assert!(fresh < 1.001 * FRESH && (fresh > 0.0) == (filters > complete * complete - 1));
+        }
+    }
+
+    #[test]
+    fn a_bank_without_a_complete_square_starts_from_its_lowest_frequencies() {
+        assert_eq!(cosines(3, 5), [[3, 0, 1], [3, 1, 0], [3, 1, 1]]);
+    }
 }
