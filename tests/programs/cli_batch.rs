@@ -136,7 +136,7 @@ fn files_beside_the_input_count_too() {
         .run("simulate inpaint scans/true.npy -o scans/holes.npy --keep 0.5 --quiet")
         .success("holes");
     // From the manifest's folder; a shipped model is none of its files.
-    let line = r#"{"id":"scan","input":"scan.npy","clean":"true.npy","model":"crr-small","settings":"set.toml"}"#;
+    let line = r#"{"id":"scan","input":"scan.npy","clean":"true.npy","model":"crr-32","settings":"set.toml"}"#;
     std::fs::write(place.path("scans/items.jsonl"), line).unwrap();
     std::fs::write(place.path("scans/set.toml"), "lambda = 2.0\nsigma = 0.02\n").unwrap();
     let run = || {
@@ -144,7 +144,7 @@ fn files_beside_the_input_count_too() {
         let ended = place.run(line).success("ct");
         let line = &lines(&ended.stdout)[0];
         assert!(line["psnr"].as_f64() > Some(10.0));
-        assert_eq!(line["model"], "crr-small");
+        assert_eq!(line["model"], "crr-32");
         line["status"].as_str().unwrap().to_owned()
     };
     assert_eq!([run(), run()], ["done", "skipped"]);
@@ -155,12 +155,12 @@ fn files_beside_the_input_count_too() {
     std::fs::write(place.path("scans/scan.geometry.toml"), format!("# seen\n{geometry}")).unwrap();
     assert_eq!([run(), run()], ["done", "skipped"], "geometry");
     // The model that settings name is a file that is read.
-    std::fs::copy("assets/models/crr-small.safetensors", place.path("own.safetensors")).unwrap();
+    std::fs::copy("assets/models/crr-32.safetensors", place.path("own.safetensors")).unwrap();
     let settings = "lambda = 3.0\nsigma = 0.02\nmodel = \"own.safetensors\"\n";
     std::fs::write(place.path("scans/set.toml"), settings).unwrap();
     std::fs::write(
         place.path("scans/items.jsonl"),
-        line.replace(r#""model":"crr-small","#, ""),
+        line.replace(r#""model":"crr-32","#, ""),
     )
     .unwrap();
     assert_eq!([run(), run()], ["done", "skipped"], "model in settings");

@@ -204,7 +204,7 @@ fn shipped_models_go_by_their_names() {
     for (name, model) in [
         ("default", "wcrr-small"),
         ("wcrr-small", "wcrr-small"),
-        ("crr-small", "crr-small"),
+        ("crr-32", "crr-32"),
         ("dct5", "dct5"),
         ("wcrr-phantom", "wcrr-phantom"),
     ] {
@@ -228,17 +228,17 @@ fn shipped_models_go_by_their_names() {
             .map(|k| k.as_u64().unwrap())
             .max()
     };
-    for (name, most) in [("wcrr-small", 14), ("wcrr-phantom", 14), ("crr-small", 12)] {
+    for (name, most) in [("wcrr-small", 14), ("wcrr-phantom", 14), ("crr-32", 12)] {
         assert!(largest(name) <= Some(most), "{name}");
     }
     place.refuses(TRAIN, &[], &["inspect", "wcrr-smal"], 3, &["wcrr-smal"]);
     picture(1, 20, 24).write(place.path("in.npy"), Format::NpyF32).unwrap();
     place
-        .run("denoise in.npy -o out.npy --sigma 0.05 --model crr-small")
+        .run("denoise in.npy -o out.npy --sigma 0.05 --model crr-32")
         .success("a shipped model by its name");
     let record = std::fs::read_to_string(place.path("out.run.json")).unwrap();
     let record: Value = serde_json::from_str(&record).unwrap();
-    assert_eq!(record["inputs"]["model"]["shipped"], "crr-small");
+    assert_eq!(record["inputs"]["model"]["shipped"], "crr-32");
     // A file of that name comes first.
     place.run_with(TRAIN, &[], &["dct", "-o", "wcrr-small"]).success("dct");
     let result = place.run_with(TRAIN, &[], &["inspect", "wcrr-small", "--json"]).json();

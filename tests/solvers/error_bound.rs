@@ -222,15 +222,15 @@ fn the_command_tells_the_bound_of_all_channels() {
         let line = format!("denoise y.npy --sigma 0.1 -o x.npy --json -q {options}");
         place.run(&line).success(&line).json()
     };
-    let all = run("--model crr-small")["error_bound"].as_f64().unwrap();
-    let slices = run("--model crr-small --stack");
+    let all = run("--model crr-32")["error_bound"].as_f64().unwrap();
+    let slices = run("--model crr-32 --stack");
     let each: f64 = (0..3)
         .map(|k| slices["slices"][k]["error_bound"].as_f64().unwrap().powi(2))
         .sum();
     assert!((all / each.sqrt() - 1.0).abs() < 1e-12, "{all}");
     assert!((slices["error_bound"].as_f64().unwrap() / all - 1.0).abs() < 1e-12);
     // Farther with fewer iterations, and nothing for a network, which minimises nothing.
-    let farther = run("--model crr-small --max-iter 2")["error_bound"].as_f64().unwrap();
+    let farther = run("--model crr-32 --max-iter 2")["error_bound"].as_f64().unwrap();
     assert!(farther > 3.0 * all, "{farther} {all}");
     assert!(run("--model denoiser-25")["error_bound"].is_null());
     let record = std::fs::read_to_string(place.path("x.run.json")).unwrap();

@@ -270,7 +270,7 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
         let path = file.unwrap().path();
         // The others are those of networks and flows.
         let name = path.file_stem().unwrap().to_str().unwrap();
-        if !["crr", "crr-small", "wcrr", "wcrr-small", "wcrr-phantom"].contains(&name) {
+        if !["crr", "crr-32", "wcrr", "wcrr-small", "wcrr-phantom"].contains(&name) {
             continue;
         }
         let config = RidgeConfig::read(&path).unwrap();
