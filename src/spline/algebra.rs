@@ -143,8 +143,12 @@ impl Spline {
             let left = if j == 0 { f64::NEG_INFINITY } else { s[j] };
             let right = if j + 2 == s.len() { f64::INFINITY } else { s[j + 1] };
             for &t in self.knots() {
-                let x = s[j] + (t - u[j]) / slope;
-                if left < x && x < right {
+                let reach = (t - u[j]) / slope;
+                let x = s[j] + reach;
+                // Where the sum cancels to almost 0, a preimage that is an end of the segment up to rounding may be far from it in units
+                // of its own last place: the end stands for it.
+                let rounding = 4.0 * f64::EPSILON * (s[j].abs() + reach.abs());
+                if x - left > rounding && right - x > rounding {
                     candidates.push(x);
                 }
             }

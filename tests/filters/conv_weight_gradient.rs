@@ -197,11 +197,8 @@ fn every_block_computes_the_sum_at_awkward_sizes() {
 fn the_plans_of_both_styles_compute_the_sum() {
     let _turn = turn();
     for (style, layers) in [
-        (KernelStyle::SOFTWARE, [shape(1, 4, 5), shape(4, 8, 5), shape(8, 60, 5)]),
-        (
-            KernelStyle::HARDWARE,
-            [shape(1, 32, 7), shape(4, 8, 5), shape(1, 8, 13)],
-        ),
+        (KernelStyle::SOFTWARE, [shape(1, 4, 5), shape(4, 8, 5)]),
+        (KernelStyle::HARDWARE, [shape(4, 8, 5), shape(1, 8, 13)]),
     ] {
         for shape in layers {
             let plan = WeightGradientPlan::new(style, shape.inputs, shape.outputs, shape.size);
