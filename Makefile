@@ -27,7 +27,7 @@ lint: ## formatting, clippy and documentation, warnings as errors
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps --document-private-items
 
-# A driver compiles a kernel on one core, so two suites run at a time, long ones first; the output of each comes when it ends.
+# A software driver compiles a kernel on one core: two suites at a time, long ones first; the output of each comes when it ends.
 JOBS ?= 2
 LONG = programs filters networks solvers
 SUITES = $(LONG) $(filter-out $(LONG),$(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs))))
@@ -37,7 +37,7 @@ REPEATS = --skip certified_constants_hold_for_pairs --skip norm:: --skip descent
 
 shader-tests: ## all tests, and the device tests with runtime checks inside the shaders
 	$(CARGO) test --release --locked --no-run
-	+$(MAKE) --keep-going -j$(JOBS) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(SUITES:%=suite-%) $(CHECKED:%=checked-%) checked-programs units
+	$(MAKE) --keep-going -j$(JOBS) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(SUITES:%=suite-%) $(CHECKED:%=checked-%) checked-programs units
 
 suite-%:
 	$(CARGO) test --release --locked --test $*

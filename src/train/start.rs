@@ -120,8 +120,8 @@ fn cosines(filters: usize, size: usize) -> Vec<[usize; 3]> {
 /// symmetrically, from the knee to `range` at equal ratios, so that training can bend the activation where responses are.
 ///
 /// A complete square is a tight frame: `sum_c |W_c|^2` is the same at all but low frequencies, so that dividing by the norm leaves
-/// all of them strong. Filters beyond it would spoil that, as would low frequencies alone: trainings that started from 32 of the
-/// 48 cosines of 7x7 were 1.9 dB behind in their first 20 steps and had not caught up after 1500.
+/// all of them strong. Filters beyond it would spoil that, as would low frequencies alone: trainings that start from 32 of the 48
+/// cosines of 7x7 are far behind at first and do not catch up.
 fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
     let model = &config.model;
     let mut weights = Vec::with_capacity(model.filters * model.size * model.size);
