@@ -43,7 +43,7 @@ fn conv(id: vec3<u32>, launched: vec3<u32>) {
                 // @unroll 64
                 for (var c = 0u; c < CO; c++) {
                     var row = sum[c * ROWS + y];
-                    // @unroll 64
+                    // @unroll 1024
                     for (var t = 0u; t < TAP_QUADS; t++) {
                         row += mat4x4<f32>(taps[y * K + 4u * t], taps[y * K + 4u * t + 1u], taps[y * K + 4u * t + 2u],
                             taps[y * K + 4u * t + 3u]) * weight(c * TAP_QUADS + t);

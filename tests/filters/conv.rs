@@ -329,6 +329,19 @@ fn every_block_computes_the_sum_at_awkward_sizes() {
 }
 
 #[test]
+fn large_filters_take_their_weights_from_lanes_too() {
+    let _turn = turn();
+    // 72 and 90 quads of weights per filter: lanes are named by constants, however many quads there are.
+    for size in [17, 19] {
+        let plan = ConvPlan {
+            lanes: true,
+            ..ConvPlan::with_block(1, 3, size, [1, 1]).in_one_launch(size)
+        };
+        check_from(&layer(8, 1, 3, size), &plan, whole(13, 22), 2, Some(size / 2 + 1));
+    }
+}
+
+#[test]
 fn blocks_that_are_numbered_compute_the_sum_group_after_group() {
     let _turn = turn();
     // (inputs, outputs, size), [co, rows], groups of the one launch.
