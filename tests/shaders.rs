@@ -26,8 +26,8 @@ use knotwork::spline::device::{
     AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams, SplitTableParams,
 };
 use knotwork::train::{
-    AdamClock, AdamParams, CentreParams, CgState, Entry, FilterPeak, GroupParams, ScalingParams, TrainingParams,
-    ValuesParams,
+    AdamClock, AdamParams, CentreParams, CgState, CosineParams, Entry, FilterPeak, GroupParams, ScalingParams,
+    TrainingParams, ValuesParams,
 };
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
@@ -225,6 +225,7 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<WeightGradientParams>("conv_weight_gradient"),
         mismatches::<WeightTotalsParams>("conv_weight_totals"),
         mismatches::<CentreParams>("filter_centre"),
+        mismatches::<CosineParams>("filter_cosines"),
         mismatches::<TrainingParams>("training_loss"),
         mismatches::<TrainingParams>("cg_step"),
         mismatches::<CgState>("cg_step"),

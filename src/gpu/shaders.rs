@@ -39,6 +39,7 @@ pub const KERNELS: &[Source] = sources![
     "fft_radix4",
     "filter_centre",
     "filter_correlation",
+    "filter_cosines",
     "filter_peak",
     "filter_pull",
     "filter_pull_sums",

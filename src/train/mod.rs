@@ -16,6 +16,7 @@ mod adapt;
 mod config;
 pub mod data;
 mod filter_norm;
+mod filters_step;
 mod gradient;
 mod hypergradient;
 pub mod log;
@@ -35,6 +36,7 @@ pub use adapt::KnotEvent;
 pub(crate) use adapt::rounded;
 pub use config::{KnotAdaptation, ModelSettings, ObjectiveSettings, RidgeConfig, Schedule, Validation};
 pub use filter_norm::FilterPeak;
+pub use filters_step::CosineParams;
 pub use gradient::ParameterGradient;
 pub use hypergradient::{
     BatchResult, CgState, Hypergradient, HypergradientSettings, ImageLoss, Objective, TrainingParams,

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::filters_step::FiltersStep;
 use super::values_step::ValuesStep;
 use super::{Adam, AdamClock, AdamSettings, ParameterGradient, TrainableRidge};
+use crate::filters::FilterBank;
 use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
 use crate::spline::SlopeBounds;
 use crate::spline::device::TrainableBank;
@@ -129,6 +131,13 @@ impl StepRule {
 pub enum Moves<'a> {
     /// By Adam.
     Free(&'a Buffer),
+    /// Filters, by Adam on their coefficients in the basis of cosines.
+    Filters {
+        /// Their shapes.
+        bank: &'a FilterBank,
+        /// All of their weights.
+        weights: &'a Buffer,
+    },
     /// Nodal values, by the proximal step of TV2 under slope bounds.
     Slopes {
         /// The splines.
@@ -164,7 +173,7 @@ pub struct StepResult {
     pub factors: Vec<f64>,
 }
 
-/// Adam for free parameters; for nodal values the proximal step, in Adam's metric, of TV2 under the slope bounds
+/// Adam for free parameters, for filters on their cosine coefficients ([`Moves::Filters`]); for nodal values the proximal step, in Adam's metric, of TV2 under the slope bounds
 /// (`shaders/values_targets.wgsl`), which is exact: slopes never leave their bounds, and slope changes become 0.
 #[derive(Debug)]
 pub struct Optimiser {
@@ -180,6 +189,7 @@ pub struct Optimiser {
 #[derive(Debug)]
 enum GroupStep {
     Free(Box<Adam>),
+    Filters(Box<FiltersStep>),
     Values(Box<ValuesStep>),
 }
 
@@ -187,6 +197,7 @@ impl GroupStep {
     fn moments(&self) -> &Buffer {
         match self {
             Self::Free(adam) => adam.moments(),
+            Self::Filters(step) => step.adam.moments(),
             Self::Values(step) => &step.moments,
         }
     }
@@ -194,6 +205,7 @@ impl GroupStep {
     fn set_clock(&self, gpu: &Gpu, clock: &AdamClock) -> Result<()> {
         match self {
             Self::Free(adam) => adam.set_clock(gpu, clock),
+            Self::Filters(step) => step.adam.set_clock(gpu, clock),
             Self::Values(step) => gpu.write(&step.clock, &[*clock]),
         }
     }
@@ -201,6 +213,7 @@ impl GroupStep {
     fn record(&self, recorder: &mut Recorder<'_>) {
         match self {
             Self::Free(adam) => adam.record_moves(recorder),
+            Self::Filters(step) => step.record(recorder),
             Self::Values(step) => step.record(recorder),
         }
     }
@@ -220,6 +233,13 @@ impl Optimiser {
                     &[(0, parameters.len(), group.rate as f32)],
                     parameters,
                     group.gradient,
+                )?)),
+                Moves::Filters { bank, weights } => GroupStep::Filters(Box::new(FiltersStep::new(
+                    gpu,
+                    bank,
+                    [weights, group.gradient],
+                    group.rate,
+                    &rule.adam(),
                 )?)),
                 Moves::Slopes { bank, bounds, odd } => GroupStep::Values(Box::new(ValuesStep::new(
                     gpu,
@@ -287,7 +307,10 @@ impl Optimiser {
                 "filters",
                 settings.filters,
                 gradient.weights(),
-                Moves::Free(ridge.weights()),
+                Moves::Filters {
+                    bank: ridge.bank(),
+                    weights: ridge.weights(),
+                },
             ),
             group(
                 "values",

@@ -31,7 +31,7 @@ pub struct TrainingState {
     pub activations: Vec<Spline>,
     /// Logarithms of the scalings, the same.
     pub scalings: Vec<Spline>,
-    /// Moments of the three groups.
+    /// Moments of the three groups; those of the filters belong to their coefficients in the basis of cosines.
     pub moments: [Moments; 3],
     /// Counters.
     pub progress: Progress,
@@ -120,7 +120,7 @@ struct Description {
 }
 
 const ARCHITECTURE: &str = "ridge-training";
-const GROUPS: [&str; 3] = ["moments.filters", "moments.values", "moments.scalings"];
+const GROUPS: [&str; 3] = ["moments.cosines", "moments.values", "moments.scalings"];
 
 impl TrainingState {
     /// The state before the first step, with all moments 0.

@@ -55,12 +55,16 @@ struct Bench {
 
 impl Bench {
     fn new(model: &Ridge) -> Self {
+        Self::with(model, true)
+    }
+
+    fn with(model: &Ridge, unit_norm: bool) -> Self {
         let batch = BatchShape {
             patches: 1,
             height: 3,
             width: 3,
             zero_mean: true,
-            unit_norm: true,
+            unit_norm,
             style: None,
         };
         let ridge = TrainableRidge::new(gpu(), model, batch).unwrap();
@@ -188,6 +192,89 @@ fn values_take_the_exact_proximal_step_inside_the_bounds() {
         let back = bench.ridge.to_ridge(gpu()).unwrap();
         back.check().unwrap();
     }
+}
+
+/// Coefficients of a filter in the orthonormal basis of cosines, from the formula of `filter_cosines.wgsl`; or back.
+fn cosines(filter: &[f64], size: usize, inverse: bool) -> Vec<f64> {
+    let c = |u: usize, k: usize| {
+        let scale = if u == 0 { 1.0 } else { 2.0 } / size as f64;
+        scale.sqrt() * (std::f64::consts::PI * (k as f64 + 0.5) * u as f64 / size as f64).cos()
+    };
+    let basis = |u: [usize; 2], k: [usize; 2]| c(u[0], k[0]) * c(u[1], k[1]);
+    let place = |n: usize| [n / size, n % size];
+    let entry = |n: usize, m: usize| match inverse {
+        true => basis(place(m), place(n)),
+        false => basis(place(n), place(m)),
+    };
+    let taps = size * size;
+    (0..taps)
+        .map(|n| (0..taps).map(|m| entry(n, m) * filter[m]).sum())
+        .collect()
+}
+
+#[test]
+fn filters_take_adams_step_on_their_cosine_coefficients() {
+    let _turn = turn();
+    // One side above and one below what 64 invocations cover in one round; the largest; two layers of different sides.
+    let one = |filters: usize, size: usize| vec![layer(5, 1, filters, size)];
+    let layered = vec![layer(6, 1, 2, 5), layer(7, 2, 3, 3)];
+    for layers in [one(3, 7), one(2, 9), one(1, 15), layered] {
+        let shapes: Vec<[usize; 2]> = layers.iter().map(|l| [l.inputs * l.outputs, l.size]).collect();
+        let single = shapes.len() == 1;
+        let model = Ridge {
+            bank: FilterBank::new(layers).unwrap(),
+            ..model(vec![odd_spline(0.01, 9)])
+        };
+        let bench = Bench::with(&model, single);
+        let mut optimiser = bench.optimiser(true, &SETTINGS).unwrap();
+        let mut moments = vec![[0.0; 2]; bench.ridge.weights().len()];
+        for step in 0..3_u64 {
+            let before = bench.parameters()[0].clone();
+            bench.pose(step, 1e-3);
+            let g: Vec<f32> = gpu().read(bench.groups()[0]).unwrap();
+            optimiser.step(gpu(), 0.5).unwrap().unwrap();
+            let after = &bench.parameters()[0];
+            let mut first = 0;
+            for &[filters, size] in &shapes {
+                for _ in 0..filters {
+                    let own = first..first + size * size;
+                    let wide = |all: &[f32]| all[own.clone()].iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+                    let (mut coefficients, slopes) =
+                        (cosines(&wide(&before), size, false), cosines(&wide(&g), size, false));
+                    for (n, moment) in moments[own.clone()].iter_mut().enumerate() {
+                        *moment = [
+                            0.8 * moment[0] + 0.2 * slopes[n],
+                            0.9 * moment[1] + 0.1 * slopes[n] * slopes[n],
+                        ];
+                        let unbiased = |decay: f64| 1.0 - decay.powi(step as i32 + 1);
+                        let scale = (moment[1] / unbiased(0.9)).sqrt();
+                        coefficients[n] -= 0.5 * 1e-2 * moment[0] / unbiased(0.8) / scale;
+                    }
+                    let want = cosines(&coefficients, size, true);
+                    for (n, want) in want.iter().enumerate() {
+                        let got = f64::from(after[first + n]);
+                        assert!(
+                            (got - want).abs() < 2e-6,
+                            "step {step}, side {size}, weight {n} of the filter at {first}: {got} against {want}"
+                        );
+                    }
+                    first = own.end;
+                }
+            }
+            assert_eq!(first, after.len());
+        }
+    }
+}
+
+#[test]
+fn filters_beyond_the_step_s_memory_are_refused() {
+    let _turn = turn();
+    let model = Ridge {
+        bank: FilterBank::new(vec![layer(5, 1, 1, 17)]).unwrap(),
+        ..model(vec![odd_spline(0.01, 9)])
+    };
+    let error = Bench::with(&model, false).optimiser(true, &SETTINGS).unwrap_err();
+    assert!(matches!(&error, Error::Usage(e) if e.contains("at most 15")), "{error}");
 }
 
 #[test]
