@@ -23,8 +23,9 @@ macro_rules! shipped {
 }
 
 /// All of them: weakly convex, 24 trained filters of 7x7, up to sigma 30/255; convex, 32 filters of 9x9, up to there, too; convex, 24
-/// cosines of 5x5, not trained, for any noise level; the first one trained further on phantoms, for images like them.
-pub const SHIPPED: &[Shipped] = shipped!["wcrr-small", "crr-32", "dct5", "wcrr-phantom"];
+/// cosines of 5x5, not trained, for any noise level; the first one trained further on phantoms, for images like them, and with twice
+/// as many filters, of 9x9.
+pub const SHIPPED: &[Shipped] = shipped!["wcrr-small", "crr-32", "dct5", "wcrr-phantom", "wcrr-48"];
 
 /// What denoising uses where none is named.
 pub const DENOISING: &Shipped = &SHIPPED[0];

@@ -207,6 +207,7 @@ fn shipped_models_go_by_their_names() {
         ("crr-32", "crr-32"),
         ("dct5", "dct5"),
         ("wcrr-phantom", "wcrr-phantom"),
+        ("wcrr-48", "wcrr-48"),
     ] {
         let result = place
             .run_with(TRAIN, &[], &["inspect", name, "--json"])
@@ -218,7 +219,7 @@ fn shipped_models_go_by_their_names() {
         let rho = result["certificate"]["weak_convexity"].as_f64().unwrap();
         assert_eq!(rho > 0.0, model.starts_with("wcrr"), "{name} has rho {rho}");
     }
-    // At most 12 trained knots, as the README says, and two that bound the energy from below.
+    // At most 12 trained knots, as `docs/numbers.md` says, and two that bound the energy from below.
     let largest = |name: &str| {
         let result = place.run_with(TRAIN, &[], &["inspect", name, "--json"]).json();
         result["knots"]
@@ -228,7 +229,12 @@ fn shipped_models_go_by_their_names() {
             .map(|k| k.as_u64().unwrap())
             .max()
     };
-    for (name, most) in [("wcrr-small", 14), ("wcrr-phantom", 14), ("crr-32", 12)] {
+    for (name, most) in [
+        ("wcrr-small", 14),
+        ("wcrr-48", 14),
+        ("wcrr-phantom", 14),
+        ("crr-32", 12),
+    ] {
         assert!(largest(name) <= Some(most), "{name}");
     }
     place.refuses(TRAIN, &[], &["inspect", "wcrr-smal"], 3, &["wcrr-smal"]);

@@ -270,7 +270,7 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
         let path = file.unwrap().path();
         // The others are those of networks and flows.
         let name = path.file_stem().unwrap().to_str().unwrap();
-        if !["crr", "crr-32", "wcrr", "wcrr-small", "wcrr-phantom"].contains(&name) {
+        if !["crr", "crr-32", "wcrr", "wcrr-48", "wcrr-small", "wcrr-phantom"].contains(&name) {
             continue;
         }
         let config = RidgeConfig::read(&path).unwrap();
@@ -280,10 +280,12 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
             "{}",
             path.display()
         );
-        assert!(config.adaptation.max_knots <= 12, "{}", path.display());
+        // wcrr-48 starts with the two knots that bound the energy of wcrr-small, and is reduced afterwards.
+        let most = if name == "wcrr-48" { 14 } else { 12 };
+        assert!(config.adaptation.max_knots <= most, "{}", path.display());
         seen += 1;
     }
-    assert_eq!(seen, 5);
+    assert_eq!(seen, 6);
 }
 
 /// A model as a training might have left it, in a file.
