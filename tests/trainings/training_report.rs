@@ -45,7 +45,7 @@ fn log(steps: u64) -> Vec<Value> {
             "event": "step", "step": step, "loss": 30.0 / t.sqrt() * (1.0 + 0.3 * scatter), "psnr": 29.0 + t.ln() + 0.5 * scatter,
             "iterations": 30 + step % 5, "adjoint_iterations": 12,
             "gradient_norms": { "filters": 1e-2 / t, "values": 3.0 / t, "scalings": 1e-4 }, "rate": 5e-3 * 0.75_f64.powf(t / 50.0),
-            "knots": 640 - step / 10, "tv2": 4.0 - 1e-3 * t, "seconds": 1.5,
+            "knots": 640_u64.saturating_sub(step / 10), "tv2": 4.0 - 1e-3 * t, "seconds": 1.5,
         }));
         if step % 50 == 0 {
             let mean = 31.0 - (t - 250.0).powi(2) * 1e-5;
