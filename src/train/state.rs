@@ -216,6 +216,13 @@ impl TrainingState {
         let file = Container::open(bytes)?;
         let description: Description = file.description(ARCHITECTURE, "the checkpoint of a training")?;
         description.config.check()?;
+        if file.shape("moments.filters").is_some() {
+            return Err(Error::Data(
+                "the checkpoint of a program whose filters had no cosine coefficients; finish with that program, or start \
+                 anew from the model it wrote: [model] start = \"model.safetensors\""
+                    .into(),
+            ));
+        }
         let pairs = |name: &&str| file.f32s(name).map(|m| m.as_chunks::<2>().0.to_vec());
         let moments = GROUPS.iter().map(pairs).collect::<Result<Vec<_>>>()?;
         let state = Self {

@@ -246,6 +246,12 @@ fn damaged_checkpoints_are_refused() {
     let model = start_model(&config()).unwrap().to_bytes().unwrap();
     let error = TrainingState::from_bytes(&model).unwrap_err().to_string();
     assert!(error.contains("checkpoint of a training"), "{error}");
+    let (new, old) = (b"moments.cosines", b"moments.filters");
+    let at = bytes.windows(new.len()).position(|w| w == new).unwrap();
+    let mut before = bytes.clone();
+    before[at..at + old.len()].copy_from_slice(old);
+    let error = TrainingState::from_bytes(&before).unwrap_err().to_string();
+    assert!(error.contains("[model] start"), "{error}");
 }
 
 #[test]
