@@ -143,7 +143,7 @@ fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
                     // @unroll 64
                     for (var c = 0u; c < CO; c++) {
                         var total = sum[(c * POINTS + j) * ROW_QUADS + r];
-                        // @unroll 64
+                        // @unroll 1024
                         for (var t = 0u; t < TAP_QUADS; t++) {
                             total += mat4x4<f32>(taps[4u * t / K * TAP_ROWS + 4u * t % K], taps[(4u * t + 1u) / K * TAP_ROWS + (4u * t + 1u) % K],
                                 taps[(4u * t + 2u) / K * TAP_ROWS + (4u * t + 2u) % K], taps[(4u * t + 3u) / K * TAP_ROWS + (4u * t + 3u) % K])

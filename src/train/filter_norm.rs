@@ -22,6 +22,19 @@ shader_struct! {
 /// Sides that fit the kernels' workgroup memory and one tap per invocation.
 const LARGEST_SIDE: usize = 15;
 
+/// Whether the kernels that train filters take those of side `size`.
+///
+/// # Errors
+/// [`Error::Usage`] if they are too large.
+pub(super) fn check_side(size: usize) -> Result<()> {
+    if size > LARGEST_SIDE {
+        return Err(Error::Usage(format!(
+            "filters of side {size} are too large to train, at most {LARGEST_SIDE}"
+        )));
+    }
+    Ok(())
+}
+
 /// `w = v / sqrt(B(v))` for the filters `v` of a bank of one layer, `B` the rigorous bound of their squared norm that
 /// [`crate::filters::norm::upper_bound`] certifies: the maximum of `sum_f |v^_f(omega)|^2` over the same grid, enlarged by the
 /// same factor. So the certificate of a trained model finds 1, up to f32 rounding. And the vector-Jacobian product of that map,
@@ -61,12 +74,7 @@ impl FilterNorm {
             )));
         };
         let shape = layer.shape();
-        if shape.size > LARGEST_SIDE {
-            return Err(Error::Usage(format!(
-                "filters of side {} are too large to train, at most {LARGEST_SIDE}",
-                shape.size
-            )));
-        }
+        check_side(shape.size)?;
         let params = gpu.params(&[FilterNormParams {
             filters: shape.outputs as u32,
             size: shape.size as u32,

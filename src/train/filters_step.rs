@@ -1,9 +1,10 @@
 //! Adam's step of filters, on their coefficients in the basis of cosines.
 
+use super::filter_norm::check_side;
 use super::{Adam, AdamSettings};
 use crate::filters::FilterBank;
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
-use crate::{Error, Result, shader_struct};
+use crate::{Result, shader_struct};
 
 shader_struct! {
     /// Parameters of `filter_cosines.wgsl`: one layer of filters.
@@ -18,9 +19,6 @@ shader_struct! {
         pub pad0: u32,
     }
 }
-
-/// Sides that fit the kernel's workgroup memory.
-const LARGEST_SIDE: usize = 15;
 
 /// Moves filters by Adam on their coefficients in the orthonormal basis of cosines (DCT-II), filter by filter.
 ///
@@ -39,7 +37,7 @@ impl FiltersStep {
     /// Prepares steps of `weights`, those of all layers of `bank`, along `gradient`.
     ///
     /// # Errors
-    /// [`Error::Usage`] for filters that are too large; as [`Adam::new`].
+    /// [`crate::Error::Usage`] for filters that are too large; as [`Adam::new`].
     pub fn new(
         gpu: &Gpu,
         bank: &FilterBank,
@@ -49,12 +47,7 @@ impl FiltersStep {
     ) -> Result<Self> {
         let (mut entries, mut cosines, mut first) = (Vec::new(), Vec::new(), 0);
         for layer in bank.layers() {
-            if layer.size > LARGEST_SIDE {
-                return Err(Error::Usage(format!(
-                    "filters of side {} are too large to train, at most {LARGEST_SIDE}",
-                    layer.size
-                )));
-            }
+            check_side(layer.size)?;
             entries.push(CosineParams {
                 first,
                 size: layer.size as u32,

@@ -173,8 +173,8 @@ pub struct StepResult {
     pub factors: Vec<f64>,
 }
 
-/// Adam for free parameters, for filters on their cosine coefficients ([`Moves::Filters`]); for nodal values the proximal step, in Adam's metric, of TV2 under the slope bounds
-/// (`shaders/values_targets.wgsl`), which is exact: slopes never leave their bounds, and slope changes become 0.
+/// Adam for free parameters, for filters on their cosine coefficients ([`Moves::Filters`]); for nodal values the proximal step, in
+/// Adam's metric, of TV2 under the slope bounds (`shaders/values_targets.wgsl`), which is exact: slopes never leave their bounds, and slope changes become 0.
 #[derive(Debug)]
 pub struct Optimiser {
     rule: StepRule,

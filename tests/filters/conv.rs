@@ -339,6 +339,12 @@ fn large_filters_take_their_weights_from_lanes_too() {
         };
         check_from(&layer(8, 1, 3, size), &plan, whole(13, 22), 2, Some(size / 2 + 1));
     }
+    // 78 quads at each point.
+    let plan = ConvPlan {
+        lanes: true,
+        ..ConvPlan::with_points(8, 1, 13, [1, 4], 8).in_one_launch(13)
+    };
+    check_from(&layer(9, 8, 1, 13), &plan, whole(9, 14), 1, Some(7));
 }
 
 #[test]
