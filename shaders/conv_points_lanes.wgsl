@@ -7,6 +7,8 @@
 @group(0) @binding(2) var<storage, read> src: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dst: array<f32>;
 @group(0) @binding(4) var texels: texture_2d_array<f32>;
+@group(0) @binding(5) var<uniform> pieces: array<vec4<f32>, PIECES>;
+@group(0) @binding(6) var<storage, read> channels: array<Channel>;
 
 @compute @workgroup_size(WORKGROUP_X)
 fn main(

@@ -267,8 +267,6 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<AgdParams>("agd_extrapolate"),
         mismatches::<AgdParams>("agd_residual"),
         mismatches::<AgdState>("agd_control"),
-        mismatches::<PointwiseParams>("split_prox"),
-        mismatches::<AgdState>("split_prox"),
         mismatches::<SplitParams>("split_residual"),
         mismatches::<SplitParams>("split_filter"),
         mismatches::<SplitParams>("split_spectrum"),

@@ -52,13 +52,13 @@ fn conv(id: vec3<u32>, launched: vec3<u32>) {
                 }
             }
         }
-        let first = region_index(params.dst, block.image, group * CO, block.row, 4u * block.column);
         // @unroll 64
         for (var c = 0u; c < CO; c++) {
             // @unroll 64
             for (var y = 0u; y < ROWS; y++) {
-                store_row(first + c * params.dst.plane_stride + y * params.dst.row_stride, sum[c * ROWS + y], holds[y], inside[y]);
+                outputs[y] = sum[c * ROWS + y];
             }
+            store_outputs(block, group * CO + c);
         }
     }
 }

@@ -6,8 +6,17 @@
 // The source is either `src`, (image, plane, row, column) frame with slack behind the last row, or `texels`, the same planes with
 // four columns a texel (src/gpu/texture.rs): one of ELEMENT_ROWS and TEXEL_ROWS is WINDOW_ROWS, the other 0.
 //
-// The importing kernel declares params, src, dst and texels.
+// With PROXIMAL the proximal step of splitting (src/solver/splitting.rs) follows on the sums w, a plane being a channel of a regularizer:
+// dst holds dual variables d, 0 at the start, and receives
+//   d <- v - J_c(alpha_c v) / alpha_c = D_c(alpha_c v) / alpha_c,   v = w + d,
+// where J_c = (id + ratio phi_c)^-1 and D_c = id - J_c are splines with the knots t_j + ratio f_j. D_c is summed segment by segment,
+//   D_c(x) = D_c(T_0) + sum_j S_j clamp(x - T_j, low_j, high_j),
+// so that a knot is loaded once for all outputs of a plane. pieces: (T_j, S_j, low_j, high_j) per segment of a spline and, behind its
+// last one, (D_c(T_0), 0, 0, 0), as split_table.wgsl makes them.
+//
+// The importing kernel declares params, src, dst, texels, pieces and channels.
 #import tile
+#import channel
 
 const K: u32 = 5u;
 const PLANES: u32 = 1u;       // source planes summed by one launch
@@ -19,6 +28,9 @@ const ELEMENT_ROWS: u32 = 8u;
 const TEXEL_ROWS: u32 = 0u;
 const SHIFT: u32 = 0u;        // column, in the first texel, of the leftmost pixel of a window
 const TEXELS: u32 = 2u;       // texels that hold a row of a window
+const PROXIMAL: u32 = 0u;     // 1: the sums are no outputs, but what the proximal step is taken on
+const PIECES: u32 = 1u;       // entries of `pieces`
+const SLOT_RECORDS: u32 = 0u; // entries of `channels` from image to image: 0 if all images share them
 const WORKGROUP_X: u32 = 16u;
 const WORKGROUP_Y: u32 = 4u;
 
@@ -40,7 +52,7 @@ struct ConvParams {
     per_layer: u32,    // planes of a layer
     texel_row: u32,    // of the top left pixel of the first window in a plane
     texel_col: u32,
-    pad0: u32,
+    first_output: u32, // plane of dst.first
 }
 
 // A block of outputs: its image, its first row, and its columns from 4 * column on.
@@ -52,7 +64,9 @@ struct Block {
 
 // The block's window of one source plane.
 var<private> window: array<f32, SPAN_ROWS * SPAN_COLS>;
-// Which of its outputs are stored, and which of these lie in the image.
+// One plane of its outputs.
+var<private> outputs: array<vec4<f32>, ROWS>;
+// Which of them are stored, and which of these lie in the image.
 var<private> holds: array<vec4<bool>, ROWS>;
 var<private> inside: array<vec4<bool>, ROWS>;
 
@@ -109,7 +123,19 @@ fn load_window(block: Block, plane: u32) {
     }
 }
 
-// A function of its own because naga's time to read one grows with the square of its length.
+// Functions of their own because naga's time to read one grows with the square of its length.
+fn store_outputs(block: Block, plane: u32) {
+    let at = region_index(params.dst, block.image, plane, block.row, 4u * block.column);
+    // @unroll 1
+    for (var step = 0u; step < PROXIMAL; step++) {
+        proximal_step(at, channels[block.image * SLOT_RECORDS + params.first_output + plane]);
+    }
+    // @unroll 64
+    for (var y = 0u; y < ROWS; y++) {
+        store_row(at + y * params.dst.row_stride, outputs[y], holds[y], inside[y]);
+    }
+}
+
 fn store_row(at: u32, sum: vec4<f32>, holds: vec4<bool>, inside: vec4<bool>) {
     // @unroll 4
     for (var x = 0u; x < 4u; x++) {
@@ -121,4 +147,39 @@ fn store_row(at: u32, sum: vec4<f32>, holds: vec4<bool>, inside: vec4<bool>) {
             dst[at + x] = total;
         }
     }
+}
+
+fn proximal_step(at: u32, channel: Channel) {
+    // @unroll 64
+    for (var y = 0u; y < ROWS; y++) {
+        outputs[y] = channel.alpha * (outputs[y] + stored_row(at + y * params.dst.row_stride, holds[y]));
+    }
+    let last = channel.first + channel.count - 1u;
+    var totals: array<vec4<f32>, ROWS>;
+    // @unroll 64
+    for (var y = 0u; y < ROWS; y++) {
+        totals[y] = vec4<f32>(pieces[last].x);
+    }
+    for (var j = channel.first; j < last; j++) {
+        let piece = pieces[j];
+        // @unroll 64
+        for (var y = 0u; y < ROWS; y++) {
+            totals[y] += piece.y * clamp(outputs[y] - piece.x, vec4<f32>(piece.z), vec4<f32>(piece.w));
+        }
+    }
+    // @unroll 64
+    for (var y = 0u; y < ROWS; y++) {
+        outputs[y] = channel.inverse_alpha * totals[y];
+    }
+}
+
+fn stored_row(at: u32, holds: vec4<bool>) -> vec4<f32> {
+    var row: vec4<f32>;
+    // @unroll 4
+    for (var x = 0u; x < 4u; x++) {
+        if (holds[x]) {
+            row[x] = dst[at + x];
+        }
+    }
+    return row;
 }

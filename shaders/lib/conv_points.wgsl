@@ -159,7 +159,6 @@ fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
                 }
             }
         }
-        let first = region_index(params.dst, block.image, group * CO, block.row, 4u * block.column);
         // @unroll 64
         for (var c = 0u; c < CO; c++) {
             // @unroll 64
@@ -169,17 +168,13 @@ fn conv_points(id: vec3<u32>, launched: vec3<u32>) {
                 for (var j = 0u; j < POINTS; j++) {
                     m[j] = sum[(c * POINTS + j) * ROW_QUADS + r];
                 }
-                store_rows(first + c * params.dst.plane_stride + 4u * r * params.dst.row_stride, m, r);
+                let rows = transpose(from_points(m));
+                // @unroll 4
+                for (var y = 0u; y < 4u; y++) {
+                    outputs[4u * r + y] = rows[y];
+                }
             }
+            store_outputs(block, group * CO + c);
         }
-    }
-}
-
-// Four rows of outputs of a plane, the r-th four of the block.
-fn store_rows(first: u32, m: array<vec4<f32>, POINTS>, r: u32) {
-    let rows = transpose(from_points(m));
-    // @unroll 4
-    for (var y = 0u; y < 4u; y++) {
-        store_row(first + y * params.dst.row_stride, rows[y], holds[4u * r + y], inside[4u * r + y]);
     }
 }

@@ -8,19 +8,12 @@
 // The segment of x is the largest j <= count - 2 with t_j <= x, or 0. PIVOTS entries wait in registers, loaded once for all
 // arguments of an invocation, because a load costs more than a comparison on every driver. Up to PIVOTS segments they are
 // all there are and the search is a chain of selections; longer splines keep every 2^HALVINGS-th entry and finish by halving.
+#import channel
 
 const PIVOTS: u32 = 16u;
 const PIVOTS_AFTER_FIRST: u32 = PIVOTS - 1u;
 const HALVINGS: u32 = 0u;
 const GATHERED: u32 = 4u; // arguments that finish by halving
-
-// How a channel of a filter bank uses a spline: phi(alpha u) / alpha.
-struct Channel {
-    first: u32,       // first entry of its spline in `knots`
-    count: u32,       // entries
-    alpha: f32,
-    inverse_alpha: f32,
-}
 
 // The entries of four segments.
 struct Pieces {

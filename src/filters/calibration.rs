@@ -73,6 +73,7 @@ impl Timed {
                 src,
                 dst,
                 texels: texels.as_ref(),
+                proximal: None,
             };
             let tile = (self.region(inputs), self.region(outputs));
             ConvStage::with_weights(gpu, packed, bank.buffer(), ends, &[tile])

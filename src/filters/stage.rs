@@ -7,7 +7,7 @@ use super::plan::{COLS, ConvPlan};
 use super::texels::Corner;
 use super::weights::{LayerShape, PackedLayer, pack};
 use crate::gpu::{Binding, Bound, Buffer, Gpu, PlaneCopy, Recorder, Texture, Work};
-use crate::{Result, shader_struct};
+use crate::{Error, Result, shader_struct};
 
 shader_struct! {
     /// A rectangle inside a stack of planes in a buffer, and the part of it that the image covers
@@ -69,9 +69,20 @@ shader_struct! {
         pub texel_row: u32,
         /// Column of the texel that holds its leftmost pixels.
         pub texel_col: u32,
-        /// Padding.
-        pub pad0: u32,
+        /// Destination plane of the launch's first output.
+        pub first_output: u32,
     }
+}
+
+/// The proximal step of splitting on what a layer computes (`lib/conv_block.wgsl`), which leaves dual variables in its destination.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProximalStep<'a> {
+    /// The splines of the dual variables, as `split_table.wgsl` makes them.
+    pub pieces: &'a Buffer,
+    /// `{first, count, alpha, 1 / alpha}` per output, or per (image, output).
+    pub channels: &'a Buffer,
+    /// Whether images have entries of their own.
+    pub per_image: bool,
 }
 
 /// What a layer's launches share.
@@ -83,6 +94,8 @@ pub(crate) struct Ends<'a> {
     pub dst: &'a Buffer,
     /// Where to copy `src` for reading, if not from there.
     pub texels: Option<&'a Arc<Texture>>,
+    /// What follows on the sums.
+    pub proximal: Option<ProximalStep<'a>>,
 }
 
 /// One layer between two buffers, for a list of rectangles (tiles).
@@ -114,15 +127,26 @@ impl ConvStage {
         let shape = layer.shape();
         let packed = PackedLayer::lay_out(gpu, plan, shape, &mut sources, |o, i, ky, kx| shape.index(o, i, ky, kx));
         let weights = gpu.uniform("weights", &pack(&sources, &layer.weights))?;
-        Self::with_weights(gpu, &packed, &weights, Ends { src, dst, texels }, tiles)
+        let ends = Ends {
+            src,
+            dst,
+            texels,
+            proximal: None,
+        };
+        Self::with_weights(gpu, &packed, &weights, ends, tiles)
     }
 
-    /// The same with weights that are packed already.
+    /// The same with weights that are packed already. A proximal step wants a plan without passes, [`PackedLayer::in_one_pass`].
     pub(crate) fn with_weights(
         gpu: &Gpu,
         layer: &PackedLayer,
         weights: &Buffer,
-        Ends { src, dst, texels }: Ends<'_>,
+        Ends {
+            src,
+            dst,
+            texels,
+            proximal,
+        }: Ends<'_>,
         tiles: &[(Region, Region)],
     ) -> Result<Self> {
         let PackedLayer {
@@ -135,7 +159,18 @@ impl ConvStage {
         let sizes = || tiles.iter().map(|(_, r)| [r.rows, r.cols].map(|n| n as usize));
         let workgroup = plan.workgroup(sizes().max().unwrap_or_default());
         let shift = window.map(|(_, shift)| shift);
-        let (name, constants) = plan.kernel(shape.size, shift, workgroup, gpu.lanes());
+        let (name, mut constants) = plan.kernel(shape.size, shift, workgroup, gpu.lanes());
+        if let Some(ProximalStep { pieces, per_image, .. }) = proximal {
+            if !layer.in_one_pass() {
+                return Err(Error::Internal("a proximal step on sums that are not complete".into()));
+            }
+            let records = if per_image { shape.outputs } else { 0 };
+            constants.extend([
+                ("PROXIMAL", 1),
+                ("PIECES", (pieces.len() / 4) as u32),
+                ("SLOT_RECORDS", records as u32),
+            ]);
+        }
         let kernel = gpu.kernel(name, &constants)?;
         let launches = plan.passes * plan.launches;
         let mut params = Vec::with_capacity(tiles.len() * launches);
@@ -150,7 +185,7 @@ impl ConvStage {
                         window.map(|(texels, _)| texels.as_ref()),
                     ));
                     let size = [region.rows as usize, region.cols as usize];
-                    work.push(plan.work(shape.size, size, pass > 0, shift));
+                    work.push(plan.work(shape.size, size, pass > 0 || proximal.is_some(), shift));
                 }
             }
         }
@@ -164,12 +199,15 @@ impl ConvStage {
                     Some((texels, _)) => ("texels", texels.as_ref().into()),
                     None => ("src", src.into()),
                 };
-                let memory = [
+                let mut memory = vec![
                     ("params", table.binding()),
                     ("weights", weights),
                     read,
                     ("dst", dst.into()),
                 ];
+                if let Some(ProximalStep { pieces, channels, .. }) = proximal {
+                    memory.extend([("pieces", pieces.into()), ("channels", channels.into())]);
+                }
                 Ok(kernel.bind(gpu, &memory)?.with_work(Some(2), Arc::clone(&work)))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -233,7 +271,8 @@ fn launch_params(
     texels: Option<&Texture>,
 ) -> ConvParams {
     let planes = (pass * plan.planes) as u32;
-    let first = region.first + (launch * plan.groups * plan.co) as u32 * region.plane_stride;
+    let first_output = (launch * plan.groups * plan.co) as u32;
+    let first = region.first + first_output * region.plane_stride;
     let mut params = ConvParams {
         dst: Region { first, ..*region },
         src_first: source.first + planes * source.plane_stride,
@@ -241,6 +280,7 @@ fn launch_params(
         src_plane_stride: source.plane_stride,
         src_image_stride: source.image_stride,
         accumulate: u32::from(pass > 0),
+        first_output,
         ..Default::default()
     };
     let corner = texels.and_then(|t| Some((t, corner(source, region, shape, t)?)));

@@ -60,6 +60,11 @@ impl PackedLayer {
         self.shape.inputs
     }
 
+    /// Whether a single launch sums all source planes of an output.
+    pub fn in_one_pass(&self) -> bool {
+        self.plan.passes == 1
+    }
+
     /// Lays a layer out behind `sources`; `canonical` gives the index of a weight (output, input, row, column) of it.
     ///
     /// Launches come in the order (pass, launch); each has, for every group and source plane, or planes held at a time, what

@@ -107,6 +107,14 @@ impl<'g> Recorder<'g> {
         self.pending += 1;
     }
 
+    /// Records that `slice` becomes 0.
+    pub fn clear(&mut self, slice: Slice<'_>) {
+        self.pass = None;
+        self.encoder()
+            .clear_buffer(&slice.buffer.raw, slice.offset, Some(slice.bytes));
+        self.pending += 1;
+    }
+
     /// Records a copy between buffers.
     pub fn copy(&mut self, from: Slice<'_>, to: Slice<'_>) {
         self.pass = None;

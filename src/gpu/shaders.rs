@@ -94,7 +94,6 @@ pub const KERNELS: &[Source] = sources![
     "scaling_records",
     "split_filter",
     "split_move",
-    "split_prox",
     "split_residual",
     "split_spectrum",
     "split_table",
@@ -130,6 +129,7 @@ pub const KERNELS: &[Source] = sources![
 pub const LIBRARY: &[Source] = sources![
     "lib/adam",
     "lib/agd",
+    "lib/channel",
     "lib/conv",
     "lib/conv_block",
     "lib/conv_points",

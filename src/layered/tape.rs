@@ -165,7 +165,18 @@ impl<'a> Maker<'a> {
         let (inputs, _) = self.planes(index, adjoint);
         let texels = self.texels.of(self.gpu, self.slots * inputs)?;
         let texels = texels.as_ref();
-        let stage = ConvStage::with_weights(self.gpu, layer, packed.buffer(), Ends { src, dst, texels }, &[tile])?;
+        let stage = ConvStage::with_weights(
+            self.gpu,
+            layer,
+            packed.buffer(),
+            Ends {
+                src,
+                dst,
+                texels,
+                proximal: None,
+            },
+            &[tile],
+        )?;
         Ok(Op::Conv(stage))
     }
 

@@ -4,15 +4,13 @@ use super::passes::{Forward, Maker};
 use super::ridge::Ridge;
 use super::split::Split;
 use super::tiles::Tiling;
-use crate::filters::{ConvStage, PackedBank, Texels};
+use crate::filters::{ConvStage, PackedBank, ProximalStep, Texels};
 use crate::gpu::reduce::Totals;
 use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder, Work};
-use crate::spline::device::{ConstantBank, Pointwise, PointwiseParams};
-use crate::spline::{Spline, prox_of_potential_derivative};
+use crate::spline::device::{ConstantBank, DualSplines, Pointwise, PointwiseParams};
 use crate::{Error, Result, shader_struct};
 
 pub use super::passes::LoadParams;
-pub use super::split::SplitStep;
 
 shader_struct! {
     /// Parameters of `spline_energy.wgsl`.
@@ -67,7 +65,10 @@ pub enum Extra<'b> {
     /// The Hessian-vector product with directions indexed like the source.
     Hessian(&'b Buffer),
     /// The proximal step on the responses.
-    Splitting(SplitStep<'b>),
+    Splitting {
+        /// `lambda / penalty`.
+        ratio: f64,
+    },
 }
 
 /// The Hessian's extra parts: a second set of responses and the pointwise factor.
@@ -171,12 +172,23 @@ impl RidgeOnDevice {
                     adjoint: make.adjoint(&other, &frames, Some(gradient))?,
                 });
             }
-            Extra::Splitting(step) => {
-                let proximal = |phi| prox_of_potential_derivative(phi, step.ratio);
-                let proximal: Vec<Spline> = model.activations.iter().map(proximal).collect::<Result<_>>()?;
-                let bank = ConstantBank::new(gpu, &proximal, &alphas)?;
-                let planes = (&frames[..], &responses, gradient);
-                split = Some(Split::new(&make, &bank.activations(), step.states, planes)?);
+            Extra::Splitting { ratio } => {
+                if ratio * model.weak_convexity() >= 1.0 {
+                    return Err(Error::Data(format!(
+                        "slopes down to -{} have no proximal step of ratio {ratio}",
+                        model.weak_convexity()
+                    )));
+                }
+                let dual = DualSplines::new(gpu, &splines, bank.ranges(), ratio)?;
+                let step = ProximalStep {
+                    pieces: dual.pieces(),
+                    channels: splines.records,
+                    per_image: false,
+                };
+                split = Some(Split::new(&make, step, images.source, (&frames, gradient))?);
+                let mut recorder = gpu.record();
+                dual.record_refresh(&mut recorder);
+                recorder.submit();
             }
         }
         let channels = channels as u32;
@@ -192,8 +204,16 @@ impl RidgeOnDevice {
             split,
             responses,
         };
-        gpu.warm_up(this.kernels())?;
+        gpu.warm_up(this.first_kernels())?;
         Ok(this)
+    }
+
+    /// The kernels that come first: by splitting, the others have until the end to compile while the device is busy.
+    fn first_kernels(&self) -> Vec<&Bound> {
+        match &self.split {
+            Some(split) => split.kernels().collect(),
+            None => self.kernels().collect(),
+        }
     }
 
     fn kernels(&self) -> impl Iterator<Item = &Bound> {
@@ -204,7 +224,6 @@ impl RidgeOnDevice {
             .chain(self.adjoint.iter().flat_map(ConvStage::bound))
             .chain(pointwise)
             .chain(hessian)
-            .chain(self.split.iter().flat_map(Split::kernels))
     }
 
     /// The tiles in use.
@@ -285,11 +304,15 @@ impl RidgeOnDevice {
             .split
             .as_ref()
             .ok_or_else(|| Error::Internal("prepared without a splitting".into()))?;
-        for tile in 0..self.tiling.tiles.len() {
-            self.forward.record(recorder, tile, slots);
-            split.record(recorder, tile, slots);
-        }
+        split.record(recorder, slots);
         Ok(())
+    }
+
+    /// Records that the dual variables of the first `slots` slots start anew, if there are any.
+    pub fn record_split_start(&self, recorder: &mut Recorder<'_>, slots: usize) {
+        if let Some(split) = &self.split {
+            split.record_start(recorder, slots);
+        }
     }
 
     /// Records that the dual variables of slot `from` are those of slot `to` from now on, for every `(from, to)` in turn.

@@ -1,7 +1,9 @@
 //! The passes that models on the device are made of: the filters from images to responses, tile by tile, and their adjoint.
 
 use super::tiles::Tiling;
-use crate::filters::{ConvLayer, ConvPlan, ConvStage, Ends, FilterBank, PackedBank, PackedLayer, Region, Texels};
+use crate::filters::{
+    ConvLayer, ConvPlan, ConvStage, Ends, FilterBank, PackedBank, PackedLayer, ProximalStep, Region, Texels,
+};
 use crate::gpu::{Binding, Bound, Buffer, Gpu, Recorder, Work};
 use crate::spline::device::{Activations, Pointwise};
 use crate::{Result, shader_struct};
@@ -143,27 +145,59 @@ impl Maker<'_> {
 
     /// `W` from `source` through `frames` (frame i feeds layer i) to `responses`.
     pub fn forward(&self, source: &Buffer, frames: &[Buffer], responses: &Buffer) -> Result<Forward> {
-        let load = self.load(source, &frames[0])?;
-        let mut stages = Vec::new();
-        for (index, (layer, margin)) in self.layers().iter().zip(self.forward_margins()).enumerate() {
-            let tiles: Vec<_> = (0..self.tiling.tiles.len())
-                .map(|t| {
-                    (
-                        self.tiling.region(t, margin, layer.inputs),
-                        self.tiling.region(t, margin, layer.outputs),
-                    )
-                })
-                .collect();
-            let dst = frames.get(index + 1).unwrap_or(responses);
-            stages.push(self.stage(self.weights.layer(index), &frames[index], dst, &tiles)?);
-        }
-        Ok(Forward { load, stages })
+        let mut forward = self.forward_below(source, frames)?;
+        let (last, frame) = (self.layers().len() - 1, &frames[frames.len() - 1]);
+        let tiles: Vec<_> = self.forward_tiles(last, 0..self.tiling.tiles.len());
+        let layer = self.weights.layer(last);
+        forward.stages.push(self.stage(layer, frame, responses, &tiles, None)?);
+        Ok(forward)
     }
 
-    fn stage(&self, layer: &PackedLayer, src: &Buffer, dst: &Buffer, tiles: &[(Region, Region)]) -> Result<ConvStage> {
+    /// The same without the last layer.
+    pub fn forward_below(&self, source: &Buffer, frames: &[Buffer]) -> Result<Forward> {
+        let load = self.load(source, &frames[0])?;
+        let stages = (1..self.layers().len()).map(|index| {
+            let tiles = self.forward_tiles(index - 1, 0..self.tiling.tiles.len());
+            let layer = self.weights.layer(index - 1);
+            self.stage(layer, &frames[index - 1], &frames[index], &tiles, None)
+        });
+        Ok(Forward {
+            stages: stages.collect::<Result<_>>()?,
+            load,
+        })
+    }
+
+    /// The last layer of `W` on one tile, with the proximal step on the responses, whose dual variables are in `dual`; tile 0 of the stage.
+    pub fn proximal(&self, frames: &[Buffer], dual: &Buffer, tile: usize, step: ProximalStep<'_>) -> Result<ConvStage> {
+        let (last, frame) = (self.layers().len() - 1, &frames[frames.len() - 1]);
+        let tiles = self.forward_tiles(last, tile..tile + 1);
+        self.stage(self.weights.layer(last), frame, dual, &tiles, Some(step))
+    }
+
+    /// Where layer `index` reads and writes, on `tiles`.
+    fn forward_tiles(&self, index: usize, tiles: std::ops::Range<usize>) -> Vec<(Region, Region)> {
+        let layer = &self.layers()[index];
+        let margin = self.forward_margins()[index];
+        let of = |tile| [layer.inputs, layer.outputs].map(|planes| self.tiling.region(tile, margin, planes));
+        tiles.map(|tile| of(tile).into()).collect()
+    }
+
+    fn stage(
+        &self,
+        layer: &PackedLayer,
+        src: &Buffer,
+        dst: &Buffer,
+        tiles: &[(Region, Region)],
+        proximal: Option<ProximalStep<'_>>,
+    ) -> Result<ConvStage> {
         let texels = self.texels.of(self.gpu, self.slots * layer.inputs())?;
-        let texels = texels.as_ref();
-        ConvStage::with_weights(self.gpu, layer, self.weights.buffer(), Ends { src, dst, texels }, tiles)
+        let ends = Ends {
+            src,
+            dst,
+            texels: texels.as_ref(),
+            proximal,
+        };
+        ConvStage::with_weights(self.gpu, layer, self.weights.buffer(), ends, tiles)
     }
 
     /// `W'` from `responses` back through `frames` to full planes in `gradient`; without one, the first layer's stage, the
@@ -193,7 +227,7 @@ impl Maker<'_> {
                 })
                 .collect();
             let src = frames.get(index + 1).unwrap_or(responses);
-            stages.push(self.stage(self.weights.adjoint(index), src, dst, &tiles)?);
+            stages.push(self.stage(self.weights.adjoint(index), src, dst, &tiles, None)?);
         }
         Ok(stages)
     }
@@ -206,18 +240,6 @@ impl Maker<'_> {
         memory: &[(&str, Binding<'_>)],
     ) -> Result<Pointwise> {
         let regions: Vec<_> = (0..self.tiling.tiles.len()).map(|t| self.response_region(t)).collect();
-        Pointwise::new(self.gpu, name, splines, &regions, self.slots, memory)
-    }
-
-    /// A pointwise kernel over the responses of one tile.
-    pub fn pointwise_of_tile(
-        &self,
-        splines: &Activations<'_>,
-        name: &str,
-        tile: usize,
-        memory: &[(&str, Binding<'_>)],
-    ) -> Result<Pointwise> {
-        let regions = [self.response_region(tile)];
         Pointwise::new(self.gpu, name, splines, &regions, self.slots, memory)
     }
 

@@ -1,20 +1,13 @@
 //! The proximal step on the responses of a ridge regularizer, tile by tile.
 
-use super::passes::Maker;
+use super::passes::{Forward, Maker};
+use super::ridge::Ridge;
 use super::tiles::Tiling;
 use crate::Result;
-use crate::filters::ConvStage;
-use crate::gpu::{Bound, Buffer, Recorder};
-use crate::spline::device::{Activations, Pointwise};
-
-/// What the step needs.
-#[derive(Clone, Copy, Debug)]
-pub struct SplitStep<'b> {
-    /// `lambda / penalty`.
-    pub ratio: f64,
-    /// [`crate::solver::AgdState`] per image.
-    pub states: &'b Buffer,
-}
+use crate::filters::{ConvLayer, ConvPlan, ConvStage, ProximalStep};
+use crate::gpu::{Bound, Buffer, KernelStyle, Recorder};
+use crate::spline::SplineBank;
+use crate::spline::device::DualSplines;
 
 /// Bytes of dual variables that are worth their price: beyond, the accelerated gradient gets by without them.
 pub const MOST_DUAL_BYTES: usize = 1 << 30;
@@ -24,11 +17,20 @@ pub fn dual_bytes(tiling: &Tiling, channels: usize, slots: usize) -> usize {
     4 * slots * channels * tiling.plane_stride * tiling.tiles.len()
 }
 
-/// The dual variables `d` of every tile, (slot, channel, row, column), the proximal step that moves them (`shaders/split_prox.wgsl`) and
+/// Whether the last layer of `model` can take the proximal step along with its sums, cut in `style`: it has all of them in one launch and the
+/// splines of the dual variables fit.
+pub fn has_proximal_step(model: &Ridge, style: KernelStyle) -> bool {
+    let one_pass = |layer: &ConvLayer| ConvPlan::new(style, layer.inputs, layer.outputs, layer.size).passes == 1;
+    model.bank.layers().last().is_some_and(one_pass)
+        && DualSplines::exist_for(SplineBank::new(&model.activations).entries.len())
+}
+
+/// The dual variables `d` of every tile, (slot, channel, row, column), the filters whose responses meet the proximal step that moves them, and
 /// `W'd`. Tiles overlap, and each computes the dual variables of its frame for itself: the same but for rounding,
 /// which a proximal step does not enlarge, and no tile waits for another.
 #[derive(Debug)]
 pub(crate) struct Split {
+    below: Forward,
     tiles: Vec<SplitTile>,
     /// Elements of the dual variables of a slot.
     slot: usize,
@@ -37,49 +39,56 @@ pub(crate) struct Split {
 #[derive(Debug)]
 struct SplitTile {
     dual: Buffer,
-    prox: Pointwise,
+    /// The last layer of `W` with the proximal step.
+    proximal: ConvStage,
     adjoint: Vec<ConvStage>,
 }
 
 impl Split {
-    /// Prepares the step, by the proximal `splines`, for what `make` makes of `frames`: responses, whose adjoint goes to `gradient`, and
-    /// [`crate::solver::AgdState`] per image in `states`.
+    /// Prepares `step` on the responses of `source`, by way of `frames`, and the adjoint of what it leaves, to `gradient`.
     ///
     /// # Errors
     /// Device errors.
     pub fn new(
         make: &Maker<'_>,
-        splines: &Activations<'_>,
-        states: &Buffer,
-        (frames, responses, gradient): (&[Buffer], &Buffer, &Buffer),
+        step: ProximalStep<'_>,
+        source: &Buffer,
+        (frames, gradient): (&[Buffer], &Buffer),
     ) -> Result<Self> {
+        let channels = make.bank.channels();
         let tiles = (0..make.tiling.tiles.len())
             .map(|tile| {
-                let dual = make.frame("dual", splines.channels)?;
-                let memory = [
-                    ("active_images", make.active.into()),
-                    ("states", states.into()),
-                    ("w", responses.into()),
-                    ("dual", (&dual).into()),
-                ];
+                let dual = make.frame("dual", channels)?;
                 Ok(SplitTile {
-                    prox: make.pointwise_of_tile(splines, "split_prox", tile, &memory)?,
+                    proximal: make.proximal(frames, &dual, tile, step)?,
                     adjoint: make.adjoint(&dual, frames, Some(gradient))?,
                     dual,
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
+            below: make.forward_below(source, frames)?,
             tiles,
-            slot: splines.channels * make.tiling.plane_stride,
+            slot: channels * make.tiling.plane_stride,
         })
     }
 
-    /// Records the step on the responses of one tile and `W'` of what it leaves.
-    pub fn record(&self, recorder: &mut Recorder<'_>, tile: usize, slots: u32) {
-        let SplitTile { prox, adjoint, .. } = &self.tiles[tile];
-        prox.record(recorder, 0, slots);
-        adjoint.iter().for_each(|stage| stage.record(recorder, tile, slots));
+    /// Records that the dual variables of the first `slots` slots start anew, from 0.
+    pub fn record_start(&self, recorder: &mut Recorder<'_>, slots: usize) {
+        for tile in &self.tiles {
+            recorder.clear(tile.dual.slice(0, slots * self.slot));
+        }
+    }
+
+    /// Records `W` of the first `slots` slots with the step and `W'` of what it leaves.
+    pub fn record(&self, recorder: &mut Recorder<'_>, slots: u32) {
+        for (index, tile) in self.tiles.iter().enumerate() {
+            self.below.record(recorder, index, slots);
+            tile.proximal.record(recorder, 0, slots);
+            tile.adjoint
+                .iter()
+                .for_each(|stage| stage.record(recorder, index, slots));
+        }
     }
 
     /// Records copies of the dual variables from slot to slot, one after the other, by way of `scratch`.
@@ -93,7 +102,10 @@ impl Split {
 
     /// For [`crate::gpu::Gpu::warm_up`].
     pub fn kernels(&self) -> impl Iterator<Item = &Bound> {
-        let prox = self.tiles.iter().map(|t| t.prox.bound());
-        prox.chain(self.tiles.iter().flat_map(|t| &t.adjoint).flat_map(ConvStage::bound))
+        let stages = self
+            .tiles
+            .iter()
+            .flat_map(|t| std::iter::once(&t.proximal).chain(&t.adjoint));
+        self.below.kernels().chain(stages.flat_map(ConvStage::bound))
     }
 }

@@ -18,8 +18,8 @@ use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, SplitSet
 use crate::filters::LayerShape;
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
 use crate::gpu::{Buffer, Gpu, Readback, Recorder};
-use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions, SplitStep};
-use crate::model::split::{MOST_DUAL_BYTES, dual_bytes};
+use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
+use crate::model::split::{MOST_DUAL_BYTES, dual_bytes, has_proximal_step};
 use crate::model::{Ridge, Tiling};
 use crate::{Error, Result};
 
@@ -220,12 +220,10 @@ impl<'g> Denoiser<'g> {
         let splits = settings.method == Method::Splitting
             && settings.limits.is_none()
             && 2 * model.bank.radius() < LARGEST_SIDE
+            && has_proximal_step(model, options.style.unwrap_or_else(|| gpu.style()))
             && dual_bytes(&alone, model.bank.channels(), 1) <= MOST_DUAL_BYTES;
         let extra = if splits {
-            Extra::Splitting(SplitStep {
-                ratio: 1.0 / PENALTY,
-                states: &buffers.states,
-            })
+            Extra::Splitting { ratio: 1.0 / PENALTY }
         } else {
             Extra::None
         };
@@ -338,6 +336,9 @@ impl<'g> Denoiser<'g> {
             let trips = batch.min(splitting.map_or(left, |_| left.min(MOST_ITERATIONS - done)));
             let mut recorder = self.gpu.record();
             if splitting.is_some() {
+                if done == 0 {
+                    self.model.record_split_start(&mut recorder, count);
+                }
                 // What an image leaves behind follows it to its new slot.
                 let of = |image: &u32| slots.iter().position(|s| s == image).unwrap_or_default();
                 let moves: Vec<_> = active.iter().map(of).zip(0..).filter(|(from, to)| from != to).collect();

@@ -1,7 +1,7 @@
 //! Denoising by splitting: the iteration of `Denoiser` that needs fewer passes through the filters.
 //!
 //! `min_x |x - y|^2 / 2 + lambda R(x)` is written with `u = W x` of its own. The augmented Lagrangian with penalty `rho` is
-//! minimised in turn for `u`, exactly, by a spline per channel (`shaders/split_prox.wgsl`), and for `x`, by one step
+//! minimised in turn for `u`, exactly, by a spline per channel (`shaders/lib/conv_block.wgsl`), and for `x`, by one step
 //!
 //! `x <- x - F^-1 (1 + rho S)^-1 F (x - y + rho W'(W x - u + d))`,   `S = sum_c |W_c|^2`,
 //!

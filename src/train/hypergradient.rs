@@ -325,6 +325,7 @@ impl Hypergradient {
             let mut recorder = gpu.record();
             if let (0, Some(split)) = (done, split) {
                 split.record_refresh(&mut recorder);
+                split.record_start(&mut recorder, self.slots);
             }
             for trip in done..done + trips {
                 if let Some(split) = split {

@@ -2,12 +2,12 @@
 
 use super::TrainableRidge;
 use crate::Result;
-use crate::filters::ConvStage;
+use crate::filters::{ConvStage, ProximalStep};
 use crate::gpu::{Buffer, Gpu, Recorder};
 use crate::model::passes::Forward;
 use crate::model::split::Split;
 use crate::solver::{Filters, Iterates, LARGEST_SIDE, PENALTY, SplitSettings, Splitting};
-use crate::spline::device::{Activations, Pointwise, ProximalTable};
+use crate::spline::device::{DualSplines, Pointwise};
 
 /// `out[s] <- grad R(x[s]) = W'[phi(alpha W x) / alpha]` for every patch; made by [`TrainableRidge::gradient`].
 #[derive(Debug)]
@@ -54,8 +54,7 @@ impl HessianPass {
 /// [`TrainableRidge::splitting`].
 #[derive(Debug)]
 pub(super) struct SplitPass {
-    table: ProximalTable,
-    forward: Forward,
+    splines: DualSplines,
     split: Split,
     splitting: Splitting,
 }
@@ -63,21 +62,26 @@ pub(super) struct SplitPass {
 impl SplitPass {
     /// Records what follows from the parameters, behind [`TrainableRidge::record_refresh`].
     pub fn record_refresh(&self, recorder: &mut Recorder<'_>) {
-        self.table.record_refresh(recorder);
+        self.splines.record_refresh(recorder);
         self.splitting.record_refresh(recorder);
+    }
+
+    /// Records that the dual variables of the first `slots` patches start anew.
+    pub fn record_start(&self, recorder: &mut Recorder<'_>, slots: usize) {
+        self.split.record_start(recorder, slots);
     }
 
     /// Records an iteration of the first `slots` patches.
     pub fn record(&self, recorder: &mut Recorder<'_>, slots: u32) {
-        self.forward.record(recorder, 0, slots);
-        self.split.record(recorder, 0, slots);
+        self.split.record(recorder, slots);
         self.splitting.record(recorder, slots);
     }
 }
 
 impl TrainableRidge {
     /// Prepares iterations by splitting on `on`, all images (slot, row, column), until changes fall to `tolerance` of what the
-    /// states' scale says; `None` for banks of several layers and for filters whose spectrum is not computed.
+    /// states' scale says; `None` for banks of several layers, for filters whose spectrum is not computed or whose launches do not sum all
+    /// at once, and for more knots than the dual splines may have.
     ///
     /// # Errors
     /// Device errors.
@@ -88,12 +92,18 @@ impl TrainableRidge {
         if layer.size > LARGEST_SIDE {
             return Ok(None);
         }
-        let table = self.activations().proximal(gpu, 1.0 / PENALTY)?;
-        let splines = Activations {
-            table: table.table(),
-            ..self.activations().activations()
+        let (bank, activations) = (self.activations(), self.activations().activations());
+        let make = self.maker(gpu);
+        if !DualSplines::exist_for(bank.entries()) || !make.weights.layer(0).in_one_pass() {
+            return Ok(None);
+        }
+        let splines = DualSplines::new(gpu, &activations, bank.ranges(), 1.0 / PENALTY)?;
+        let step = ProximalStep {
+            pieces: splines.pieces(),
+            channels: activations.records,
+            per_image: activations.slots.is_some(),
         };
-        let (make, [(frames, responses), _]) = (self.maker(gpu), self.frames());
+        let [(frames, _), _] = self.frames();
         let filters = Filters {
             shape: layer.shape(),
             weights: self.effective(),
@@ -101,10 +111,9 @@ impl TrainableRidge {
         let settings = SplitSettings { tolerance, lambda: 1.0 };
         let batch = self.batch();
         Ok(Some(SplitPass {
-            forward: make.forward(on.z, frames, responses)?,
-            split: Split::new(&make, &splines, on.states, (frames, responses, on.gradient))?,
+            split: Split::new(&make, step, on.z, (frames, on.gradient))?,
             splitting: Splitting::new(gpu, &filters, settings, [batch.height, batch.width], batch.patches, on)?,
-            table,
+            splines,
         }))
     }
 

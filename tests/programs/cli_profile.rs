@@ -73,7 +73,7 @@ fn a_profiled_denoising_prints_a_table_and_writes_a_trace() {
     assert_eq!(events.filter(|e| e["ph"] == "X").count() as u64, total);
 
     let table = said(&output);
-    for part in ["total ms", "GMAC/s", "split_residual", "split_prox", "trace.json"] {
+    for part in ["total ms", "GMAC/s", "split_residual", "PROXIMAL=1", "trace.json"] {
         assert!(table.contains(part), "no '{part}' in {table}");
     }
     let table = said(&run(folder.path(), &format!("{DENOISE} --profile")));

@@ -2,9 +2,11 @@
 
 use crate::common::{EPS, gpu, turn};
 use crate::reference::device::options;
-use crate::reference::models::{cosines, image, weakly_convex};
+use crate::reference::models::{cosines, image, many_cosines, spline, weakly_convex};
 use crate::reference::problem::{Problem, distance};
 use crate::reference::{Bounded, Hinges, RidgeReference, norm, widen};
+use knotwork::filters::ConvPlan;
+use knotwork::gpu::KernelStyle;
 use knotwork::model::device::RunOptions;
 use knotwork::model::{DENOISING, Ridge};
 use knotwork::solver::{Denoiser, Method, Outcome, Settings, Stop, split_planes};
@@ -188,6 +190,58 @@ fn the_first_iterations_are_those_of_the_formula() {
                 "{name}: allowed {allowed:e} of a step of {moved:e}"
             );
         }
+    }
+}
+
+/// The proximal step goes along with the last layer, whatever cuts it, whether products are taken tap by tap or at points.
+#[test]
+fn every_style_takes_the_steps_of_the_formula() {
+    let _turn = turn();
+    // Launches for some of the channels each must find these channels' splines.
+    let mut many = many_cosines();
+    many.activations = (0..80).map(|c| spline(c, 7, 0.0, 1.0)).collect();
+    for model in [weakly_convex(), many] {
+        let noisy = image(3, SIZE);
+        let settings = Settings {
+            max_iterations: 2,
+            tolerance: 1e-9,
+            ..splitting()
+        };
+        let (want, _) = Reference::new(&model, 1.0, &noisy).iterate(2);
+        let mut at_points = 0;
+        for style in KernelStyle::ALL {
+            let last = model.bank.layers().last().unwrap();
+            let plan = ConvPlan::new(style, last.inputs, last.outputs, last.size);
+            at_points += usize::from(plan.held.is_some());
+            let styled = RunOptions {
+                style: Some(style),
+                ..options(SIGMA)
+            };
+            let outcome = run_with(&model, &styled, settings, &[&noisy]).remove(0);
+            let apart = distance(&widen(&outcome.image), &want);
+            let name = format!("{} {style:?}", model.name);
+            // Some ten roundings; a wrong channel or a stale variable is five orders off.
+            let allowed = 2e-6 * norm(&want);
+            assert!(apart <= allowed, "{name}: {apart:e}, allowed {allowed:e}");
+        }
+        assert_eq!(at_points > 0, model.bank.channels() == 80);
+    }
+}
+
+#[test]
+fn more_knots_than_it_has_room_for_are_left_to_the_accelerated_gradient() {
+    let _turn = turn();
+    let noisy = image(9, SIZE);
+    let mut model = cosines();
+    for (knots, split) in [(4000, true), (4200, false)] {
+        model.activations = vec![spline(1, knots, 0.0, 1.0)];
+        let limited = |method| Settings {
+            method,
+            max_iterations: 3,
+            ..splitting()
+        };
+        let [a, b] = [Method::Splitting, Method::Accelerated].map(|m| run(&model, limited(m), &[&noisy]).remove(0));
+        assert_eq!(a.image != b.image, split, "{knots} knots");
     }
 }
 

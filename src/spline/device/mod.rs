@@ -6,6 +6,7 @@
 //! ([`NodalProx`]).
 
 mod clip;
+mod dual;
 mod gradient;
 mod pointwise;
 mod trainable;
@@ -13,8 +14,9 @@ pub mod tv2;
 
 pub(crate) use clip::inwards;
 pub use clip::{ClipParams, SlopeClip};
+pub use dual::{DualSplines, SplitTableParams};
 pub use gradient::{AlphaParams, BankGradient, BankHistogram, EntryParams, GradientParams};
 pub(crate) use pointwise::ConstantBank;
 pub use pointwise::{Activations, Pointwise, PointwiseParams};
-pub use trainable::{ProximalTable, SplitTableParams, TrainableBank};
+pub use trainable::TrainableBank;
 pub use tv2::{NodalProx, Tv2Problem, Tv2Solver};

@@ -120,6 +120,7 @@ pub struct Activations<'b> {
 pub(crate) struct ConstantBank {
     table: Buffer,
     records: Buffer,
+    ranges: Vec<(u32, u32)>,
     channels: usize,
     longest: usize,
 }
@@ -141,7 +142,13 @@ impl ConstantBank {
             records: gpu.upload("channels", &records)?,
             channels: alphas.len(),
             longest: bank.longest(),
+            ranges: bank.ranges,
         })
+    }
+
+    /// `(first entry, count)` per spline.
+    pub fn ranges(&self) -> &[(u32, u32)] {
+        &self.ranges
     }
 
     /// What kernels read.

@@ -3,41 +3,7 @@
 use super::Activations;
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
 use crate::spline::Spline;
-use crate::{Error, Result, shader_struct};
-
-shader_struct! {
-    /// Parameters of `split_table.wgsl`.
-    pub struct SplitTableParams {
-        /// `lambda / penalty`.
-        pub ratio: f32,
-        /// Entries of the table.
-        pub entries: u32,
-        /// Padding.
-        pub pad0: u32,
-        /// Padding.
-        pub pad1: u32,
-    }
-}
-
-/// The table of `(id + ratio phi)^-1` for the splines of a bank, made by [`TrainableBank::proximal`].
-#[derive(Debug)]
-pub struct ProximalTable {
-    table: Buffer,
-    refresh: Bound,
-}
-
-impl ProximalTable {
-    /// The table, laid out as the bank's.
-    pub fn table(&self) -> &Buffer {
-        &self.table
-    }
-
-    /// Records its renewal, behind that of the bank's.
-    pub fn record_refresh(&self, recorder: &mut Recorder<'_>) {
-        let entries = (self.table.len() / 4) as u32;
-        recorder.dispatch(&self.refresh, self.refresh.groups([entries, 1, 1]), 0);
-    }
-}
+use crate::{Error, Result};
 
 /// Activations `phi_c(alpha_c u) / alpha_c` whose nodal values change on the device, at fixed knots.
 ///
@@ -131,26 +97,6 @@ impl TrainableBank {
         bank.record_refresh(&mut recorder);
         recorder.submit();
         Ok(bank)
-    }
-
-    /// Prepares the table of the proximal splines `(id + ratio phi)^-1`; slopes of `phi` must stay above `-1 / ratio`.
-    ///
-    /// # Errors
-    /// Device errors.
-    pub fn proximal(&self, gpu: &Gpu, ratio: f64) -> Result<ProximalTable> {
-        let table = gpu.buffer("proximal knots", self.table.len())?;
-        let params = gpu.params(&[SplitTableParams {
-            ratio: ratio as f32,
-            entries: self.knots.len() as u32,
-            ..Default::default()
-        }])?;
-        let memory = [
-            ("params", params.binding()),
-            ("knots", (&self.table).into()),
-            ("proximal", (&table).into()),
-        ];
-        let refresh = gpu.kernel("split_table", &[])?.bind(gpu, &memory)?;
-        Ok(ProximalTable { table, refresh })
     }
 
     /// Number of channels.
