@@ -1,6 +1,6 @@
 # `make help` lists the targets. `make demo` and `make test` work on a bare Debian or Ubuntu machine with a Rust toolchain.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint shader-tests units bench train compare regression published reduced radon tomography photographs pnp clean
+.PHONY: help setup build demo test lint shader-tests units bench train compare compare-loops compare-training regression published reduced radon tomography photographs pnp clean
 
 CARGO ?= cargo
 # Mesa's device selection complains on stderr where no session has set this.
@@ -68,6 +68,14 @@ compare: build ## whole processes side by side with PyTorch (STORE=1 keeps the r
 
 regression: build ## the same again, compared with the ratios in benches/compare/ratios.json; fails if knotwork got slower
 	$(SIDE_BY_SIDE) --check benches/compare/ratios.json
+
+compare-loops: build ## an iteration by image size and the activation alone side by side with PyTorch; needs the same
+	./target/release/train import $(PUBLISHED) -o target/wcrr.safetensors
+	python3 benches/compare/inner_loops.py --bin target/release/reconstruct --checkpoint $(PUBLISHED) --model target/wcrr.safetensors
+
+compare-training: build ## training steps by batch size side by side with PyTorch; needs the same
+	./target/release/train import $(PUBLISHED) --collapse -o target/collapsed.safetensors
+	python3 benches/compare/training_step.py --bin target/release/train --checkpoint $(PUBLISHED) --model target/collapsed.safetensors --images "$(KNOTWORK_SHARED)/data/bsd400"
 
 published: build ## published models on twelve test images against PyTorch; needs KNOTWORK_SHARED and python3 with numpy, scikit-image
 	python3 benches/compare/set12.py
