@@ -21,7 +21,7 @@ pub struct KnotEvent {
     pub knots: usize,
     /// Knots of the activation with the most.
     pub largest: usize,
-    /// Largest root-mean-square change of `phi(alpha u) / alpha` by removal, in units of the image range.
+    /// Largest root-mean-square change of `phi(alpha u)` by removal, relative to its own root mean square.
     pub rms_error: f64,
 }
 
@@ -32,8 +32,6 @@ struct Samples {
     t: Vec<f64>,
     /// By how much a rise of `phi` there would lower the loss, folded likewise.
     descent: Vec<f64>,
-    /// Mean of `1 / alpha^2`: what an error of `phi` means for `phi / alpha`.
-    gain: f64,
 }
 
 /// Responses per activation that are looked at.
@@ -71,11 +69,9 @@ impl Trainer<'_> {
         let splines = ridge.activations().ranges().len();
         let mut samples = vec![Samples::default(); splines];
         let stride = (batch.patches * batch.height * batch.width * channels / splines).div_ceil(SAMPLES);
-        let mut alphas = vec![0.0; splines];
         for (slot, channel) in (0..batch.patches * channels).map(|n| (n / channels, n % channels)) {
             let alpha = f64::from(f32::from_bits(records[slot * channels + channel][2]));
             let own = channel.min(splines - 1);
-            alphas[own] += alpha.powi(-2) / (batch.patches * channels / splines) as f64;
             let plane = region.first as usize
                 + slot * region.image_stride as usize
                 + channel * region.plane_stride as usize
@@ -89,9 +85,6 @@ impl Trainer<'_> {
                 samples[own].t.push(t.abs());
                 samples[own].descent.push(if t < 0.0 { -pull } else { pull });
             }
-        }
-        for (samples, gain) in samples.iter_mut().zip(alphas) {
-            samples.gain = gain;
         }
         Ok(samples)
     }
@@ -113,8 +106,9 @@ fn adapted(before: &TrainingState, samples: &[Samples]) -> Result<(TrainingState
     let mut first = 0;
     for (spline, samples) in before.activations.iter().zip(samples) {
         let feasible = clip_slopes(spline, &bounds)?;
+        let size = root_mean_square(&feasible, &samples.t);
         let budget = Budget {
-            max_error: settings.max_error / samples.gain.sqrt(),
+            max_error: settings.max_error * size,
             max_knots: (settings.max_knots - settings.insert).min(spline.len()),
         };
         let mirrored: Vec<f64> = samples.t.iter().flat_map(|t| [*t, -t]).collect();
@@ -134,7 +128,9 @@ fn adapted(before: &TrainingState, samples: &[Samples]) -> Result<(TrainingState
         event.inserted += after.len() - kept.len();
         event.knots += after.len();
         event.largest = event.largest.max(after.len());
-        event.rms_error = event.rms_error.max(reduction.rms_error * samples.gain.sqrt());
+        if size > 0.0 {
+            event.rms_error = event.rms_error.max(reduction.rms_error / size);
+        }
         let old = &before.moments[1][first..first + spline.len()];
         moments.extend(after.knots().iter().map(|t| interpolated(spline.knots(), old, *t)));
         first += spline.len();
@@ -147,6 +143,12 @@ fn adapted(before: &TrainingState, samples: &[Samples]) -> Result<(TrainingState
         ..before.clone()
     };
     Ok((state, event))
+}
+
+/// Root mean square of the values at `t`.
+fn root_mean_square(spline: &Spline, t: &[f64]) -> f64 {
+    let squares: f64 = t.iter().map(|t| spline.value(*t).powi(2)).sum();
+    (squares / t.len().max(1) as f64).sqrt()
 }
 
 /// An antisymmetric spline to the right of 0.

@@ -56,7 +56,7 @@ pub struct ModelSettings {
     pub range: f64,
     /// What responses are pulled by at most before training, in units of sigma.
     pub threshold: f64,
-    /// Knots of the scalings as functions of sigma.
+    /// Knots of the scalings as functions of sigma, from 0 to `sigma_max` in proportion to the squares of their numbers.
     pub scaling_knots: usize,
     /// The largest noise level that the model is meant for, in units of the image range.
     pub sigma_max: f64,
@@ -108,7 +108,8 @@ pub struct KnotAdaptation {
     pub max_knots: usize,
     /// Most new knots of an activation per event, even.
     pub insert: usize,
-    /// Knots go while the root-mean-square change of `phi(alpha u) / alpha` stays below this, in units of the image range.
+    /// Knots go while the root-mean-square change of `phi(alpha u)` stays below this part of its root mean square, however little a
+    /// channel counts: filters grow.
     pub max_error: f64,
 }
 
@@ -154,7 +155,7 @@ impl Default for ModelSettings {
             start_knots: 10,
             range: 2.0,
             threshold: 0.26,
-            scaling_knots: 6,
+            scaling_knots: 9,
             sigma_max: 30.0 / 255.0,
         }
     }
@@ -192,7 +193,7 @@ impl Default for KnotAdaptation {
             until: 0.7,
             max_knots: 12,
             insert: 2,
-            max_error: 1e-5,
+            max_error: 5e-4,
         }
     }
 }

@@ -40,7 +40,8 @@ pub struct OptimiserSettings {
     pub scalings: f64,
     /// Adam's decays of the first and second moments.
     pub decays: [f64; 2],
-    /// Weight of `sum TV2(phi)` in the objective, per activation.
+    /// Weight of `sum TV2(phi)` in the objective, per activation. Gradients of filters that are still small are small, too: much more
+    /// than the default straightens their activations before the filters have grown.
     pub tv2: f64,
     /// A group's gradient longer than this many times its usual length (the root of Adam's summed second moments) is
     /// shortened to that; 0 never shortens.
@@ -54,7 +55,7 @@ impl Default for OptimiserSettings {
             values: 5e-4,
             scalings: 5e-3,
             decays: [0.9, 0.999],
-            tv2: 1e-7,
+            tv2: 2e-9,
             clip: 3.0,
         }
     }

@@ -147,7 +147,10 @@ fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
         }
     }
     let activation = start_activation(config)?;
-    let scaling = Spline::uniform(0.0, model.sigma_max, vec![0.0; model.scaling_knots])?;
+    // Knots at squares: what little noise asks of a scaling changes with the level, what much noise asks hardly does.
+    let last = (model.scaling_knots - 1) as f64;
+    let levels = (0..model.scaling_knots).map(|n| model.sigma_max * (n as f64 / last).powi(2));
+    let scaling = Spline::new(levels.collect(), vec![0.0; model.scaling_knots])?;
     let channels = if model.shared { 1 } else { model.filters };
     Ok(Ridge {
         bank: FilterBank::new(vec![ConvLayer::new(1, model.filters, model.size, weights)?])?,
