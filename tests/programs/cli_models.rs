@@ -202,9 +202,10 @@ fn mistakes_are_one_line() {
 fn shipped_models_go_by_their_names() {
     let place = Place::new();
     for (name, model) in [
-        ("default", "wcrr-small"),
+        ("default", "wcrr-48"),
         ("wcrr-small", "wcrr-small"),
         ("crr-32", "crr-32"),
+        ("crr-48", "crr-48"),
         ("dct5", "dct5"),
         ("wcrr-phantom", "wcrr-phantom"),
         ("wcrr-48", "wcrr-48"),
@@ -234,6 +235,7 @@ fn shipped_models_go_by_their_names() {
         ("wcrr-48", 14),
         ("wcrr-phantom", 14),
         ("crr-32", 12),
+        ("crr-48", 12),
     ] {
         assert!(largest(name) <= Some(most), "{name}");
     }
