@@ -12,7 +12,7 @@ use super::stack::Measurements;
 use crate::gpu::Gpu;
 use crate::io::image::{Format, Image, StackKind};
 use crate::io::{noise, toml_file};
-use crate::model::SCANS;
+use crate::model::DENOISING;
 use crate::operator::{Geometry, LinearOperator, Radon, filtered_back_projection};
 use crate::{Error, Result};
 
@@ -126,7 +126,7 @@ impl CtArgs {
             gain: Gain::OfDirect(LEVEL),
             limits: (0.0, f32::MAX),
             format: Format::NpyF32,
-            model: SCANS,
+            model: DENOISING,
             files: vec![("geometry", path)],
             parameters,
         })

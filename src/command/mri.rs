@@ -13,7 +13,7 @@ use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::noise;
 use crate::io::npy::{Array, Slices, Values};
-use crate::model::SCANS;
+use crate::model::DENOISING;
 use crate::operator::{LinearOperator, Mri, apply, root_sum_of_squares};
 use crate::{Error, Result};
 
@@ -315,7 +315,7 @@ fn problem(
         gain: MISSING,
         limits: (0.0, f32::MAX),
         format: Format::NpyF32,
-        model: SCANS,
+        model: DENOISING,
         files,
         parameters,
     }

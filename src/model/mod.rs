@@ -16,6 +16,6 @@ mod tiles;
 
 pub use reduce::{KnotBudget, KnotReduction};
 pub use ridge::{NormKind, Ridge, Scaling};
-pub use shipped::{CONVEX, DENOISING, SCANS, SHIPPED, Shipped, shipped_hash};
+pub use shipped::{CONVEX, DENOISING, SHIPPED, Shipped, shipped_hash};
 pub use spline::SplineModel;
 pub use tiles::{Tile, Tiling};

@@ -27,11 +27,8 @@ macro_rules! shipped {
 /// small weakly convex one trained further on phantoms, for images like them.
 pub const SHIPPED: &[Shipped] = shipped!["wcrr-48", "wcrr-small", "crr-48", "crr-32", "dct5", "wcrr-phantom"];
 
-/// What denoising uses where none is named.
+/// What denoising, CT and MRI use where none is named.
 pub const DENOISING: &Shipped = &SHIPPED[0];
-
-/// What CT and MRI use.
-pub const SCANS: &Shipped = &SHIPPED[1];
 
 /// What other reconstructions use: where a measurement does not see everything, responses grow far beyond those of noisy images,
 /// and a weakly convex regularizer may reward them for growing on. A convex one never does.
