@@ -33,7 +33,7 @@ LONG = programs filters networks solvers
 SUITES = $(LONG) $(filter-out $(LONG),$(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs))))
 CHECKED = filters networks solvers splines operators trainings
 # Tests of kernels that others call, too: many times, or in blocks that take a driver minutes to compile with checks.
-REPEATS = --skip certified_constants_hold_for_pairs --skip norm:: --skip descent:: --skip the_plans_of --skip weights_beyond_one_binding --skip ridge:: --skip large_filters
+REPEATS = --skip certified_constants_hold_for_pairs --skip norm:: --skip descent:: --skip the_plans_of --skip weights_beyond_one_binding --skip ridge:: --skip large_filters --skip every_style
 
 shader-tests: ## all tests, and the device tests with runtime checks inside the shaders
 	$(CARGO) test --release --locked --no-run
