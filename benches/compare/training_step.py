@@ -9,6 +9,7 @@ count, which compiles.  Patches are not the same ones: iterations are printed.  
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -63,9 +64,7 @@ def knotwork(options, batch, folder):
     _, peak = run(command, {})
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     steps = [entry for entry in log if entry["event"] == "step"]
-    for file in out.iterdir():
-        file.unlink()
-    out.rmdir()
+    shutil.rmtree(out)
     times = [entry["seconds"] for entry in steps]
     return {
         "seconds": [after - before for before, after in zip(times, times[1:])],

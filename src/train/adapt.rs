@@ -171,6 +171,25 @@ mod tests {
     use crate::train::data::{Batch, DataSettings};
     use crate::train::{ModelSettings, RidgeConfig, start_model};
 
+    /// A filter that is still small keeps the bends of its activation: what knots may cost is relative to it.
+    #[test]
+    fn which_knots_go_does_not_depend_on_the_size_of_an_activation() {
+        let mut config = RidgeConfig::default();
+        config.model.filters = 2;
+        config.model.size = 5;
+        let mut state = TrainingState::start(&config, "none", &start_model(&config).unwrap());
+        let bent = &state.activations[0];
+        let small = bent.values().iter().map(|f| 1e-3 * f).collect();
+        state.activations[1] = Spline::new(bent.knots().to_vec(), small).unwrap();
+        let samples = Samples {
+            t: (1..2000).map(|n| 1e-3 * f64::from(n)).collect(),
+            descent: vec![0.0; 1999],
+        };
+        let (after, event) = adapted(&state, &[samples.clone(), samples]).unwrap();
+        assert_eq!(after.activations[0].len(), after.activations[1].len());
+        assert!(event.removed > 0 && after.activations[0].len() > 2, "{event:?}");
+    }
+
     /// The pull of the samples on an antisymmetric pair of hats must be the gradient that the device sums with other kernels.
     #[test]
     fn samples_pull_as_the_gradient_does() {

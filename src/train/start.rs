@@ -235,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn knots_of_scalings_are_dense_where_there_is_little_noise() {
+        let mut config = RidgeConfig::default();
+        (config.model.scaling_knots, config.model.sigma_max) = (5, 0.16);
+        let model = start_model(&config).unwrap();
+        for log in &model.scaling.log {
+            let pairs = log.knots().iter().zip([0.0, 0.01, 0.04, 0.09, 0.16]);
+            assert!(log.len() == 5 && pairs.into_iter().all(|(knot, want)| (knot - want).abs() < 1e-12));
+        }
+    }
+
+    #[test]
     fn a_bank_without_a_complete_square_starts_from_its_lowest_frequencies() {
         assert_eq!(cosines(3, 5), [[3, 0, 1], [3, 1, 0], [3, 1, 1]]);
     }
