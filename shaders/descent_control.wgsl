@@ -3,7 +3,8 @@
 //   by the projection onto the box; f falls by at least MARGIN L |x' - x|^2 in every step taken. Otherwise x stays and the
 //   next step starts from it: t = 1, beta = 0.
 // RESTART: every step is taken; momentum ends where <z - x', x' - x> > 0, which comes in the place of D.
-//   t' = (1 + sqrt(1 + 4 t^2)) / 2,  beta = (t - 1) / t';  stop if |x' - x| <= tolerance |x'|, or if a sum is not finite.
+//   t' = (1 + sqrt(1 + 4 t^2)) / 2,  beta = (t - 1) / t';  stop if |x' - x| and L / |H|^2 |x' - z| are at most
+//   tolerance |x'|, or if a sum is not finite.
 // One workgroup of 256. partials: (group of 4096 pixels), state: one.
 #import descent
 #import reduce
@@ -41,7 +42,8 @@ fn main(@builtin(local_invocation_index) local: u32) {
         if (state.accepted == 1u) {
             // max keeps the quotient finite for an all-zero image.
             state.change = sqrt(total.y / max(total.z, 1e-30));
-            if (state.status == RUNNING && state.change <= params.tolerance) {
+            state.residual = params.scale * sqrt(total.w / max(total.z, 1e-30));
+            if (state.status == RUNNING && max(state.change, state.residual) <= params.tolerance) {
                 state.status = CONVERGED;
             }
         }

@@ -1,9 +1,10 @@
 // Safeguarded accelerated descent, part 1 of 3, for f(x) = |H x - y|^2 / 2 + lambda R(x) over the box [low, high]:
 //   g = data + lambda prior,   x' = clamp(z - g / L, low, high),      data = H'(H z - y), prior = grad R(z),
-// and the sums that part 2 decides by: ( D, |x' - x|^2, |x'|^2, |g|^2 ), where
+// and the sums that part 2 decides by: ( D, |x' - x|^2, |x'|^2, |x' - z|^2 ), where
 //   D = <g, x' - x> + L/2 |x' - z|^2 + weak/2 |z - x|^2 >= f(x') - f(x):
 // the first two terms bound f(x') - f(z) + <g, z - x> since grad f is L-Lipschitz, the third f(z) - <g, z - x> - f(x) since
-// f + weak/2 |x|^2 is convex. One workgroup of 256 per 4096 pixels. All arrays (pixel); partials: (group).
+// f + weak/2 |x|^2 is convex. Where g is not finite, which clamp may swallow, D is not finite either.
+// One workgroup of 256 per 4096 pixels. All arrays (pixel); partials: (group).
 #import descent
 #import reduce
 
@@ -34,7 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let stepped = next - from_z;
             let ahead = from_z - before;
             let bound = g * moved + 0.5 * (params.lipschitz * stepped * stepped + params.weak * ahead * ahead);
-            sum += vec4<f32>(bound, moved * moved, next * next, g * g);
+            sum += vec4<f32>(bound, moved * moved, next * next, stepped * stepped);
         }
     }
     let total = workgroup_sum(local, sum);

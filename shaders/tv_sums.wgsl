@@ -1,5 +1,5 @@
-// The sums by which a proximal step is judged: ( <z - x', x' - x>, |x' - x|^2, |x'|^2, |v|^2 ), x' the candidate and v what
-// it was made from, which shows values that are not finite and that clamp swallows.
+// The sums by which a proximal step is judged: ( <z - x', x' - x>, |x' - x|^2, |x'|^2, |x' - z|^2 ), x' the candidate. Where
+// v, what it was made from, is not finite or was clamped to the largest number, the last sum is not finite either.
 // One workgroup of 256 per 4096 pixels. All arrays (pixel); partials: (group).
 #import descent
 #import reduce
@@ -21,7 +21,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if (pixel < params.pixels) {
             let next = candidate[pixel];
             let moved = next - x[pixel];
-            sum += vec4<f32>((z[pixel] - next) * moved, moved * moved, next * next, v[pixel] * v[pixel]);
+            let back = z[pixel] - next;
+            let size = v[pixel] * v[pixel];
+            let stepped = select(back * back, size, not_finite(size));
+            sum += vec4<f32>(back * moved, moved * moved, next * next, stepped);
         }
     }
     let total = workgroup_sum(local, sum);

@@ -11,8 +11,12 @@ struct DescentParams {
     weak: f32,         // f + weak/2 |x|^2 is convex
     low: f32,          // the box
     high: f32,
-    tolerance: f32,    // stop when |x' - x| <= tolerance |x'|
+    tolerance: f32,    // stop where |x' - x| and scale |x' - z| are at most tolerance |x'|
     rule: u32,         // which steps are taken: SAFEGUARD, RESTART or PLAIN
+    scale: f32,        // L / |H|^2
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 const SAFEGUARD: u32 = 0u; // those that provably descend
@@ -27,5 +31,5 @@ struct DescentState {
     status: u32,
     restarts: u32,
     accepted: u32,     // whether the last step was taken
-    pad0: u32,
+    residual: f32,     // scale |x' - z| / |x'| of the last step taken
 }

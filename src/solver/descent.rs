@@ -14,6 +14,10 @@
 //! whatever `lambda`, and where `F` is convex it is a minimiser. All constants are bounds unless the model's norm is an
 //! estimate. The test costs two more sums: no energy is evaluated, and a step refused costs one gradient.
 //!
+//! It stops where `|x' - x_k|` and `L / |H|^2 |x' - z_k|` are at most `tolerance |x'|`. The second is the projected gradient, counted
+//! in steps `1 / |H|^2` whatever the regularizer: steps `1 / L` are short where `lambda L_R` is large, the more so without momentum,
+//! and say little of what is left to do.
+//!
 //! **Total variation**, a baseline: the proximal gradient with momentum and restart (Beck and Teboulle, 2009; O'Donoghue
 //! and Candes, 2015), step `1 / |H|^2`, the proximal operator by a fixed number of inner steps from the last dual field.
 
@@ -44,10 +48,18 @@ shader_struct! {
         pub low: f32,
         /// Upper end of the box.
         pub high: f32,
-        /// Stop at this relative change.
+        /// Stop where relative change and residual are at most this.
         pub tolerance: f32,
         /// 0 safeguard, 1 restart, 2 plain.
         pub rule: u32,
+        /// `L / |H|^2`.
+        pub scale: f32,
+        /// Padding.
+        pub pad0: u32,
+        /// Padding.
+        pub pad1: u32,
+        /// Padding.
+        pub pad2: u32,
     }
 }
 
@@ -68,8 +80,8 @@ shader_struct! {
         pub restarts: u32,
         /// 1: the last step was taken.
         pub accepted: u32,
-        /// Padding.
-        pub pad0: u32,
+        /// `L |x' - z| / (|H|^2 |x'|)` of the last step taken.
+        pub residual: f32,
     }
 }
 
@@ -219,6 +231,8 @@ impl<'g> Reconstructor<'g> {
                 (true, Regularizer::Ridge(..)) => SAFEGUARD,
                 (true, Regularizer::TotalVariation) => RESTART,
             },
+            scale: (lipschitz / norm.squared) as f32,
+            ..Default::default()
         };
         let bind = |name: &str, params: DescentParams, memory: &[(&str, &Buffer)], values: u64| -> Result<Bound> {
             let table = gpu.params(&[params])?;

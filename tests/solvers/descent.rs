@@ -197,6 +197,41 @@ fn converged_images_are_critical_and_have_the_energy_reported() {
 }
 
 #[test]
+fn short_steps_alone_do_not_end_it() {
+    let _turn = turn();
+    let model = cosines();
+    for case in cases() {
+        let mut settings = Settings {
+            lambda: 100.0,
+            limits: Some((0.0, 0.8)),
+            max_iterations: 4000,
+            method: Method::Accelerated,
+            noise_tolerance: None,
+            ..Settings::default()
+        };
+        let (name, copy) = (case.name, cases().into_iter().find(|c| c.name == case.name).unwrap());
+        let y = measure(case.operator.as_ref(), &image(3, SIZE));
+        let solver = |settings: Settings| {
+            let regularizer = Regularizer::Ridge(&model, options(SIGMA));
+            Reconstructor::new(gpu(), case.operator.as_ref(), regularizer, settings).unwrap()
+        };
+        let constants = solver(settings).constants();
+        let problem = problem(copy, &model, &settings, &y, constants.lipschitz);
+        let moved = |from: &[f64]| distance(&problem.step(from), from) / norm(from);
+        let start = vec![0.3; 154];
+        settings.tolerance = 1.1 * moved(&widen(&start));
+        let outcome = solver(settings).run(&y, &start, |_, _| {}).unwrap();
+        assert_eq!(outcome.stop, Stop::Converged, "{name}");
+        // A step of a convex energy moves two points no further apart: the next one, from x', is no longer than that from z.
+        let scale = constants.lipschitz / constants.operator.squared;
+        let left = scale * moved(&widen(&outcome.image));
+        let rounding = 16.0 * EPS * scale;
+        assert!(left <= settings.tolerance + rounding, "{name}: {left:e} is left");
+        assert!(rounding < 0.1 * settings.tolerance, "{name}: rounding {rounding:e}");
+    }
+}
+
+#[test]
 fn every_step_descends_by_what_is_promised() {
     let _turn = turn();
     let model = weakly_convex();
