@@ -12,6 +12,8 @@ use super::bank::{ConvLayer, FilterBank};
 /// Grid points per axis for a single layer, and for the matrix-valued symbols of several layers.
 pub(crate) const GRID: usize = 1024;
 const MATRIX_GRID: usize = 96;
+/// Of weighted bounds, which are needed whenever a model is used.
+const WEIGHTED_GRID: usize = 256;
 
 /// Covers the rounding of the f64 evaluation itself, which is near 1e-13.
 const ROUNDING: f64 = 1.0 + 1e-9;
@@ -23,7 +25,7 @@ const ROUNDING: f64 = 1.0 + 1e-9;
 /// `T(omega)* M' T(omega)` at every frequency is passed from the last layer to the first, which is safe but loose.
 pub fn upper_bound(bank: &FilterBank) -> f64 {
     match bank.layers() {
-        [layer] => scalar_bound(layer) * ROUNDING,
+        [layer] => scalar_bound(layer, &vec![1.0; layer.outputs], GRID) * ROUNDING,
         layers => {
             let bounds = [true, false].map(|adapted| {
                 let mut majorant = DMatrix::<f64>::identity(bank.channels(), bank.channels());
@@ -37,33 +39,39 @@ pub fn upper_bound(bank: &FilterBank) -> f64 {
     }
 }
 
+/// An upper bound of `|W' diag(weights) W|` over all image sizes for a layer with one input plane and a weight `>= 0` per filter:
+/// the supremum of `sum_c weights_c |w_c(omega)|^2` up to 1 % for filters of 9x9.
+pub fn weighted_bound(layer: &ConvLayer, weights: &[f64]) -> f64 {
+    scalar_bound(layer, weights, WEIGHTED_GRID.max(8 * layer.size)) * ROUNDING
+}
+
 /// What the maximum over `points` equispaced points must be divided by, for degree `degree` in both variables.
 pub(crate) fn grid_factor(degree: usize, points: usize) -> f64 {
     (std::f64::consts::PI * degree as f64 / points as f64).cos().powi(2)
 }
 
-/// `sup sum_c |w_c(omega)|^2` of a layer with one input plane.
-fn scalar_bound(layer: &ConvLayer) -> f64 {
+/// `sup sum_c weights_c |w_c(omega)|^2` of a layer with one input plane, from a grid of `points` by `points` frequencies.
+fn scalar_bound(layer: &ConvLayer, weights: &[f64], points: usize) -> f64 {
     let reach = layer.size - 1;
     let side = 2 * reach + 1;
     let at = |lag: i64| (lag + reach as i64) as usize;
     let mut correlation = vec![0.0; side * side];
-    for channel in 0..layer.outputs {
+    for (channel, weight) in weights.iter().enumerate() {
         for (y0, x0, y1, x1) in tap_pairs(layer.size) {
             let product = f64::from(layer.weight(channel, 0, y0, x0)) * f64::from(layer.weight(channel, 0, y1, x1));
-            correlation[at(y1 as i64 - y0 as i64) * side + at(x1 as i64 - x0 as i64)] += product;
+            correlation[at(y1 as i64 - y0 as i64) * side + at(x1 as i64 - x0 as i64)] += weight * product;
         }
     }
-    let angle = |index: usize, lag: usize| std::f64::consts::TAU * ((index * lag) % GRID) as f64 / GRID as f64;
-    let table: Vec<(f64, f64)> = (0..GRID).map(|i| angle(i, 1).sin_cos()).collect();
+    let angle = |index: usize, lag: usize| std::f64::consts::TAU * ((index * lag) % points) as f64 / points as f64;
+    let table: Vec<(f64, f64)> = (0..points).map(|i| angle(i, 1).sin_cos()).collect();
     let wave = |index: usize, lag: i64| {
-        let (sin, cos) = table[(index as i64 * lag).rem_euclid(GRID as i64) as usize];
+        let (sin, cos) = table[(index as i64 * lag).rem_euclid(points as i64) as usize];
         Complex::new(cos, sin)
     };
     let lags = -(reach as i64)..=reach as i64;
     let mut largest: f64 = 0.0;
     // The symbol is even: half of the rows is enough.
-    for row in 0..=GRID / 2 {
+    for row in 0..=points / 2 {
         let columns: Vec<Complex<f64>> = lags
             .clone()
             .map(|x| {
@@ -72,12 +80,12 @@ fn scalar_bound(layer: &ConvLayer) -> f64 {
                     .sum()
             })
             .collect();
-        for col in 0..GRID {
+        for col in 0..points {
             let value: Complex<f64> = lags.clone().zip(&columns).map(|(x, c)| wave(col, x) * c).sum();
             largest = largest.max(value.re);
         }
     }
-    largest / grid_factor(reach, GRID)
+    largest / grid_factor(reach, points)
 }
 
 fn tap_pairs(size: usize) -> impl Iterator<Item = (usize, usize, usize, usize)> {

@@ -1,6 +1,7 @@
 //! The (weakly) convex ridge regularizer on the host.
 
 use crate::filters::FilterBank;
+use crate::filters::norm::weighted_bound;
 use crate::spline::Spline;
 use crate::{Error, Result};
 
@@ -29,7 +30,7 @@ pub enum NormKind {
 /// `R(x) = sum_c alpha_c^-2 <1, psi_c(alpha_c W_c x)>`, `grad R(x) = W'[ phi_c(alpha_c W_c x) / alpha_c ]`, `phi = psi'`,
 ///
 /// with `alpha_c = alpha_c(sigma)` and slopes of every `phi_c` in `[slope_min, slope_max]`. Its gradient has Lipschitz
-/// constant `max(slope_max, -slope_min) |W|^2`, and `R + rho/2 |x|^2` is convex for `rho = -slope_min |W|^2`.
+/// constant `max(slope_max, -slope_min) |W|^2` or less, and `R + rho/2 |x|^2` is convex for `rho = -slope_min |W|^2`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ridge {
     /// The filters `W`.
@@ -132,9 +133,25 @@ impl Ridge {
         self
     }
 
-    /// Lipschitz constant of `grad R`: `max(slope_max, -slope_min) |W|^2`.
+    /// Lipschitz constant of `grad R`: `max(slope_max, -slope_min) |W|^2`, or less where the filters tell. The Hessian is
+    /// `W' D W` with slopes in `D`, at least `slope_min |W|^2` and, for a bank of one layer, at most `|W' diag(m) W|`, `m_c` the steepest
+    /// slope of channel `c`.
     pub fn gradient_lipschitz(&self) -> f64 {
-        self.slope_bounds.1.max(-self.slope_bounds.0) * self.norm_squared
+        let (min, max) = self.slope_bounds;
+        let declared = max.max(-min) * self.norm_squared;
+        match self.bank.layers() {
+            [layer] if self.norm_kind == NormKind::Bound => {
+                let steepest = |c: usize| {
+                    self.activations[c.min(self.activations.len() - 1)]
+                        .slope_range()
+                        .1
+                        .max(0.0)
+                };
+                let slopes: Vec<f64> = (0..layer.outputs).map(steepest).collect();
+                declared.min(weighted_bound(layer, &slopes).max(-min * self.norm_squared))
+            }
+            _ => declared,
+        }
     }
 
     /// The modulus `rho >= 0` for which `R + rho/2 |x|^2` is convex.

@@ -122,7 +122,8 @@ impl ErrorBound {
         [x, y, gradient, active]: [&Buffer; 4],
     ) -> Result<Option<Self>> {
         // Slopes keep their bounds up to a part in 10^9 (`Ridge::check`).
-        let slack = 2e-9 * (model.gradient_lipschitz() + model.norm_squared);
+        let (min, max) = model.slope_bounds;
+        let slack = 2e-9 * (max.max(-min) + 1.0) * model.norm_squared;
         let modulus = 1.0 - settings.lambda * (model.weak_convexity() + slack);
         if modulus < LEAST_MODULUS || model.norm_kind != NormKind::Bound {
             return Ok(None);

@@ -105,6 +105,23 @@ fn a_single_layer_is_bounded_tightly_by_the_supremum_of_its_symbol() {
 }
 
 #[test]
+fn weights_count_like_larger_filters() {
+    for bank in single_layers() {
+        let layer = &bank.layers()[0];
+        // Filters times 2, 0, 1/2, 1, exactly, weigh 4, 0, 1/4, 1.
+        let factors: Vec<f32> = (0..layer.outputs).map(|c| [2.0, 0.0, 0.5, 1.0][c % 4]).collect();
+        let weights: Vec<f64> = factors.iter().map(|f| f64::from(*f).powi(2)).collect();
+        let taps = layer.size.pow(2);
+        let scaled = layer.weights.iter().enumerate().map(|(n, w)| w * factors[n / taps]);
+        let scaled = ConvLayer::new(1, layer.outputs, layer.size, scaled.collect()).unwrap();
+        let scaled = FilterBank::new(vec![scaled]).unwrap();
+        let (bound, symbol) = (norm::weighted_bound(layer, &weights), symbol_maximum(&scaled, 251));
+        assert!(bound >= symbol, "bound {bound} below the symbol's {symbol}");
+        assert!(bound <= 1.03 * symbol, "bound {bound}, supremum {symbol}");
+    }
+}
+
+#[test]
 fn no_bound_lies_below_the_largest_eigenvalue() {
     for bank in single_layers().into_iter().chain(layered()) {
         let bound = norm::upper_bound(&bank);
