@@ -31,9 +31,8 @@ pub const SHIPPED: &[Shipped] = shipped!["wcrr-48", "wcrr-small", "crr-48", "crr
 pub const DENOISING: &Shipped = &SHIPPED[0];
 
 /// What other reconstructions use: where a measurement does not see everything, responses grow far beyond those of noisy images,
-/// and a weakly convex regularizer may reward them for growing on. A convex one never does. The larger one has slope bounds up to 96: steps are a third as
-/// long, and a relative change that stops iterations may be reached by the first of them.
-pub const CONVEX: &Shipped = &SHIPPED[3];
+/// and a weakly convex regularizer may reward them for growing on. A convex one never does.
+pub const CONVEX: &Shipped = &SHIPPED[2];
 
 /// What is used for noise levels beyond the range of the trained ones.
 const ANY_LEVEL: &Shipped = &SHIPPED[4];
