@@ -10,7 +10,7 @@ use std::time::Instant;
 use knotwork::filters::{ConvLayer, FilterBank};
 use knotwork::gpu::{Gpu, GpuOptions, Recorder};
 use knotwork::io::noise;
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
 use knotwork::train::{BatchShape, TrainableRidge};
 
@@ -40,6 +40,7 @@ fn model() -> Ridge {
         sigma_range: (0.0, 0.2),
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,
+        border: Border::Zero,
         name: "WCRR shape".into(),
         provenance: serde_json::Value::Null,
     }

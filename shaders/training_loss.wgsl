@@ -1,5 +1,6 @@
 // The loss of a batch and minus its gradient with respect to the images:
-//   sums[s] = ( a_s sum_p l(x - c),  sum_p (x - c)^2,  0,  0 ),   b = -step a_s l'(x - c),   l(d) = d^2 / 2 or |d|.
+//   sums[s] = ( a_s sum_p l(x - c),  sum_p (x - c)^2,  0,  0 ),   b = -step a_s l'(x - c),   l(d) = d^2 / 2 or |d|,
+// over the pixels p that at least `margin` others part from the border; b is 0 at these others.
 // One workgroup of 256 per patch. x (image), c (clean), b: (patch, pixel); a (weights), sums: (patch).
 #import training
 #import reduce
@@ -19,7 +20,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sum = vec4<f32>(0.0);
     for (var n = local; n < params.pixels; n += 256u) {
         let at = group.x * params.pixels + n;
-        let d = x[at] - clean[at];
+        let row = n / params.width;
+        let col = n % params.width;
+        let others = min(min(row, params.pixels / params.width - 1u - row), min(col, params.width - 1u - col));
+        let d = select(0.0, x[at] - clean[at], others >= params.margin);
         var value = 0.5 * d * d;
         var slope = d;
         if (params.loss == 1u) {

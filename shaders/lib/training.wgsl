@@ -10,6 +10,10 @@ struct TrainingParams {
     tolerance: f32,    // conjugate gradients stop at |r| <= tolerance |b|
     step: f32,         // of the unrolled gradient descent, else 1
     loss: u32,         // 0: |x - c|^2 / 2, 1: |x - c|
+    width: u32,        // columns of a patch
+    margin: u32,       // pixels along the border of a patch that do not count
+    pad0: u32,
+    pad1: u32,
 }
 
 struct CgState {

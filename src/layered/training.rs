@@ -85,6 +85,8 @@ impl LossGradient {
             // The kernel writes the gradient times minus this.
             step: -1.0,
             loss: u32::from(loss == ImageLoss::L1),
+            width: pixels as u32,
+            ..Default::default()
         }])?;
         let loss = gpu.kernel("training_loss", &[])?.bind(
             gpu,

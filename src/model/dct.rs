@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::ridge::{NormKind, Ridge, Scaling};
+use super::ridge::{Border, NormKind, Ridge, Scaling};
 use crate::filters::{ConvLayer, FilterBank, norm};
 use crate::spline::Spline;
 use crate::{Error, Result};
@@ -83,6 +83,7 @@ pub fn dct(settings: &DctSettings) -> Result<Ridge> {
         sigma_range: SIGMA_RANGE,
         norm_squared,
         norm_kind: NormKind::Bound,
+        border: Border::Zero,
         name: format!("dct{size}"),
         provenance: json!({
             "made_by": concat!("train dct, knotwork ", env!("CARGO_PKG_VERSION")),

@@ -7,9 +7,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::container::{self, Container, SCHEMA, Tensors};
-use super::ridge::{NormKind, Ridge, Scaling};
+use super::ridge::{Border, NormKind, Ridge, Scaling};
 use crate::filters::{ConvLayer, FilterBank};
 use crate::{Error, Result};
+
+/// What `boundary` may be.
+const ZERO: &str = "zero";
+const LAYERWISE_ZERO: &str = "layerwise-zero";
+const MIRROR: &str = "mirror";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,10 +42,10 @@ impl Ridge {
             schema: SCHEMA,
             architecture: "ridge".into(),
             name: self.name.clone(),
-            boundary: if self.bank.layers().len() == 1 {
-                "zero"
-            } else {
-                "layerwise-zero"
+            boundary: match (self.border, self.bank.layers()) {
+                (Border::Mirror, _) => MIRROR,
+                (Border::Zero, [_]) => ZERO,
+                (Border::Zero, _) => LAYERWISE_ZERO,
             }
             .into(),
             slope_bounds: self.slope_bounds,
@@ -100,7 +105,13 @@ impl Ridge {
                     .map_err(|e| Error::Data(format!("tensor '{name}': {e}")))?,
             );
         }
+        let border = match description.boundary.as_str() {
+            ZERO | LAYERWISE_ZERO => Border::Zero,
+            MIRROR => Border::Mirror,
+            other => return Err(Error::Data(format!("no boundary is called '{other}'"))),
+        };
         let model = Self {
+            border,
             bank: FilterBank::new(layers)?,
             activations: file.splines("activations")?,
             scaling: Scaling {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::ridge::{NormKind, Ridge, Scaling};
+use super::ridge::{Border, NormKind, Ridge, Scaling};
 use crate::filters::{ConvLayer, FilterBank};
 use crate::io::checkpoint::{Tensor, read_json_lenient, read_pth};
 use crate::spline::Spline;
@@ -97,6 +97,7 @@ pub fn read_checkpoint(checkpoint: &Path, config: &Path) -> Result<Ridge> {
         sigma_range: (s_min / LEVELS, s_max / LEVELS),
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,
+        border: Border::Zero,
         name: format!("imported-{name}"),
         provenance: json!({
             "made_by": concat!("train import, knotwork ", env!("CARGO_PKG_VERSION")),

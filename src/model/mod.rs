@@ -15,7 +15,7 @@ mod tails;
 mod tiles;
 
 pub use reduce::{KnotBudget, KnotReduction};
-pub use ridge::{NormKind, Ridge, Scaling};
+pub use ridge::{Border, NormKind, Ridge, Scaling};
 pub use shipped::{CONVEX, DENOISING, SHIPPED, Shipped, shipped_hash};
 pub use spline::SplineModel;
 pub use tiles::{Tile, Tiling};

@@ -25,6 +25,17 @@ pub enum NormKind {
     Estimate,
 }
 
+/// What filters see beyond the borders of an image that is denoised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Border {
+    /// Zeros.
+    #[default]
+    Zero,
+    /// The image once more: it is mirrored, and what is minimised is the energy of the larger image.
+    Mirror,
+}
+
 /// The ridge regularizer (arXiv 2308.10542)
 ///
 /// `R(x) = sum_c alpha_c^-2 <1, psi_c(alpha_c W_c x)>`, `grad R(x) = W'[ phi_c(alpha_c W_c x) / alpha_c ]`, `phi = psi'`,
@@ -47,6 +58,8 @@ pub struct Ridge {
     pub norm_squared: f64,
     /// Where `norm_squared` comes from.
     pub norm_kind: NormKind,
+    /// What lies beyond the borders where images are denoised; other problems have zeros there.
+    pub border: Border,
     /// Short name for reports.
     pub name: String,
     /// How the model was made, free JSON.
@@ -131,6 +144,20 @@ impl Ridge {
         self.norm_squared = 1.0;
         self.norm_kind = kind;
         self
+    }
+
+    /// Pixels by which an image is mirrored beyond its borders where it is denoised: what lies outside has no part in the gradient at
+    /// the pixels inside then.
+    pub fn extension(&self) -> usize {
+        match self.border {
+            Border::Zero => 0,
+            Border::Mirror => 2 * self.bank.radius(),
+        }
+    }
+
+    /// An image's rows and columns with that.
+    pub fn extended(&self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|side| side + 2 * self.extension())
     }
 
     /// Lipschitz constant of `grad R`: `max(slope_max, -slope_min) |W|^2`, or less where the filters tell. The Hessian is

@@ -24,6 +24,7 @@ pub fn certificate(model: &Ridge, lambda: f64) -> Value {
         "norm_squared_upper_bound": norm::upper_bound(&model.bank),
         "gradient_lipschitz": model.gradient_lipschitz(),
         "weak_convexity": model.weak_convexity(),
+        "border": model.border,
         "energy_convex": lambda * model.weak_convexity() <= 1.0 + 1e-6,
         "step": 1.0 / (1.0 + lambda * model.gradient_lipschitz()),
         "step_certified": model.norm_kind == NormKind::Bound,

@@ -21,7 +21,7 @@ const SAMPLES: usize = 64;
 const MOST_EVENTS: usize = 40;
 
 /// What is said about the entries of the certificate, and in which order.
-const CONSTANTS: [(&str, &str); 10] = [
+const CONSTANTS: [(&str, &str); 11] = [
     ("slope_bounds", "bounds that the slopes of all activations keep"),
     ("slopes", "least and largest slope, recomputed in f64"),
     ("norm_squared", "|W|², from which the step follows"),
@@ -29,6 +29,7 @@ const CONSTANTS: [(&str, &str); 10] = [
     ("norm_squared_upper_bound", "rigorous upper bound of |W|²"),
     ("gradient_lipschitz", "Lipschitz constant of ∇R"),
     ("weak_convexity", "ρ for which R + ρ/2 |x|² is convex"),
+    ("border", "what lies beyond the borders of an image that is denoised"),
     ("energy_convex", "denoising with weight 1 is convex"),
     ("step", "step of the solver at weight 1"),
     ("step_certified", "the step rests on a bound"),

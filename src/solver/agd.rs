@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
 use super::error_bound::ErrorBound;
+use super::mirror;
 use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, SplitSettings, Splitting};
 use crate::filters::LayerShape;
 use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
@@ -146,6 +147,10 @@ pub struct Outcome {
 pub struct Denoiser<'g> {
     gpu: &'g Gpu,
     slots: usize,
+    /// Rows and columns of an image as it is given, and the pixels by which it is mirrored on every side.
+    size: [usize; 2],
+    extension: usize,
+    /// Pixels of an image with these.
     pixels: usize,
     model: RidgeOnDevice,
     buffers: Buffers,
@@ -185,7 +190,8 @@ impl Buffers {
 pub(super) const SECONDS_PER_CHECK: f64 = 0.15;
 
 impl<'g> Denoiser<'g> {
-    /// Prepares for batches of up to `slots` images of `height` x `width`.
+    /// Prepares for batches of up to `slots` images of `size`, which are mirrored beyond their borders where the model wants it
+    /// ([`Ridge::extension`]): energies and bounds of [`Outcome`] are those of the larger image.
     ///
     /// # Errors
     /// [`Error::Usage`] for settings under which convergence is not guaranteed; model and device errors.
@@ -194,10 +200,11 @@ impl<'g> Denoiser<'g> {
         model: &Ridge,
         options: &RunOptions,
         settings: Settings,
-        [height, width]: [usize; 2],
+        size: [usize; 2],
         slots: usize,
     ) -> Result<Self> {
         check(&settings, model)?;
+        let [height, width] = model.extended(size);
         let pixels = height * width;
         let plane = |label: &str| gpu.buffer(label, slots * pixels);
         let buffers = Buffers {
@@ -265,6 +272,8 @@ impl<'g> Denoiser<'g> {
         Ok(Self {
             gpu,
             slots,
+            size,
+            extension: model.extension(),
             pixels,
             model: on_device,
             buffers,
@@ -292,14 +301,17 @@ impl<'g> Denoiser<'g> {
     /// # Errors
     /// [`Error::Data`] for wrong shapes, [`Error::Diverged`] for non-finite iterates, device errors.
     pub fn run(&self, noisy: &[&[f32]], mut progress: impl FnMut(usize, usize, f64)) -> Result<Vec<Outcome>> {
-        if noisy.is_empty() || noisy.len() > self.slots || noisy.iter().any(|n| n.len() != self.pixels) {
+        let [rows, cols] = self.size;
+        if noisy.is_empty() || noisy.len() > self.slots || noisy.iter().any(|n| n.len() != rows * cols) {
             return Err(Error::Data(format!(
                 "want up to {} images of {} pixels",
-                self.slots, self.pixels
+                self.slots,
+                rows * cols
             )));
         }
         let count = noisy.len();
-        let y = noisy.concat();
+        let extend = |plane: &&[f32]| mirror::extended(plane, self.size, self.extension);
+        let y = noisy.iter().flat_map(extend).collect::<Vec<_>>();
         for buffer in [&self.buffers.x, &self.buffers.y, &self.buffers.z] {
             self.gpu.write(buffer, &y)?;
         }
@@ -412,7 +424,11 @@ impl<'g> Denoiser<'g> {
             .iter()
             .enumerate()
             .map(|(i, state)| Outcome {
-                image: images[i * self.pixels..(i + 1) * self.pixels].to_vec(),
+                image: mirror::inner(
+                    &images[i * self.pixels..(i + 1) * self.pixels],
+                    self.size,
+                    self.extension,
+                ),
                 energy: 0.5 * f64::from(distance[4 * i + 1]) + self.settings.lambda * f64::from(regularizer[4 * i]),
                 iterations: state.iterations as usize,
                 restarts: state.restarts as usize,

@@ -4,6 +4,7 @@ mod agd;
 mod agd_kernels;
 mod descent;
 mod error_bound;
+mod mirror;
 mod planes;
 mod pnp;
 mod power;

@@ -58,6 +58,7 @@ fn most_at_once(gpu: &Gpu, [rows, cols]: [usize; 2]) -> usize {
 /// # Errors
 /// [`crate::Error::OutOfMemory`] if not even one fits.
 pub fn planes_at_once(gpu: &Gpu, model: &Ridge, size: [usize; 2], tile: Option<usize>) -> Result<usize> {
+    let size = model.extended(size);
     let tiles = |slots| Tiling::new(&model.bank, size[0], size[1], slots, tile).map(|tiling| tiling.tiles.len());
     let alone = tiles(1)?;
     let most = most_at_once(gpu, size).min(PIXELS_AT_ONCE / (size[0] * size[1])).max(1);

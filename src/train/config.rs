@@ -70,6 +70,8 @@ pub struct ObjectiveSettings {
     pub kind: Objective,
     /// The loss per pixel.
     pub loss: ImageLoss,
+    /// Pixels along the border of patches whose errors do not count.
+    pub margin: usize,
     /// Patches count with `sigma` to the power of minus this, so that small noise is not forgotten.
     pub noise_exponent: f64,
     /// Change of an iteration, relative to the norm of the noise, at which the denoiser stops.
@@ -166,6 +168,7 @@ impl Default for ObjectiveSettings {
         Self {
             kind: Objective::Bilevel,
             loss: ImageLoss::L1,
+            margin: 0,
             noise_exponent: 0.5,
             tolerance: 1e-3,
             iterations: 200,
@@ -245,7 +248,7 @@ impl RidgeConfig {
         let positive = |v: f64| v > 0.0 && v.is_finite();
         let even = |n: usize| n.is_multiple_of(2);
         let part = |v: f64| (0.0..=1.0).contains(&v);
-        let rules: [(bool, &str); 22] = [
+        let rules: [(bool, &str); 23] = [
             (!self.name.is_empty(), "name must not be empty"),
             (self.batch > 0, "batch must be at least 1"),
             ((1..=512).contains(&model.filters), "[model] filters must be 1 to 512"),
@@ -275,6 +278,10 @@ impl RidgeConfig {
             (
                 model.sigma_max >= self.data.sigma.1 && model.sigma_max.is_finite(),
                 "[model] sigma_max must be at least the largest [data] sigma",
+            ),
+            (
+                2 * self.objective.margin < self.data.patch,
+                "[objective] margin must be less than half of [data] patch",
             ),
             (
                 (0.0..=2.0).contains(&self.objective.noise_exponent),
@@ -324,6 +331,7 @@ impl RidgeConfig {
         HypergradientSettings {
             objective: self.objective.kind,
             loss: self.objective.loss,
+            margin: self.objective.margin,
             tolerance: self.objective.tolerance,
             iterations: self.objective.iterations,
             adjoint_tolerance: self.objective.adjoint_tolerance,

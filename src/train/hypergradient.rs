@@ -20,6 +20,14 @@ shader_struct! {
         pub step: f32,
         /// 0 for the squared loss, 1 for the absolute.
         pub loss: u32,
+        /// Columns of a patch.
+        pub width: u32,
+        /// Pixels along the border of a patch that do not count.
+        pub margin: u32,
+        /// Padding.
+        pub pad0: u32,
+        /// Padding.
+        pub pad1: u32,
     }
 }
 
@@ -66,6 +74,8 @@ pub struct HypergradientSettings {
     pub objective: Objective,
     /// The loss.
     pub loss: ImageLoss,
+    /// Pixels along the border of a patch whose errors do not count.
+    pub margin: usize,
     /// `x*` is found up to this change of an iteration, relative to the norm of the noise: `|dx| <= tolerance sigma sqrt(pixels)`.
     pub tolerance: f64,
     /// Iterations for `x*` at most; the number of steps of [`Objective::Unrolled`].
@@ -81,7 +91,7 @@ pub struct HypergradientSettings {
 pub struct BatchResult {
     /// The loss: the weighted sum over patches.
     pub loss: f64,
-    /// Mean squared error of each patch.
+    /// Mean squared error of each patch, over the pixels that count.
     pub squared_errors: Vec<f64>,
     /// Iterations for `x*`, mean over the patches.
     pub iterations: f64,
@@ -101,13 +111,15 @@ const NORM_SLACK: f64 = 1e-5;
 
 /// The loss of a batch and its gradient with respect to all parameters of a [`TrainableRidge`].
 ///
-/// `L = sum_s a_s l(x_s - c_s)` over the patches, with weights `a_s` and clean patches `c_s`. With `(I + Hess R(x*)) q = -dL/dx*`,
+/// `L = sum_s a_s l(x_s - c_s)` over the patches, but for a margin along their borders, with weights `a_s` and clean patches `c_s`. With `(I + Hess R(x*)) q = -dL/dx*`,
 /// `dL/dtheta = d/dtheta <q, grad R(x*; theta)>`; unrolled, the same sum is taken over all steps with the adjoint state for `q`.
 #[derive(Debug)]
 pub struct Hypergradient {
     settings: HypergradientSettings,
     slots: usize,
     pixels: usize,
+    /// Pixels of a patch that count.
+    counted: usize,
     x: Buffer,
     y: Buffer,
     z: Buffer,
@@ -152,6 +164,14 @@ impl Hypergradient {
         check(settings)?;
         let batch = ridge.batch();
         let (slots, pixels) = (batch.patches, batch.height * batch.width);
+        let inner = |side: usize| side.saturating_sub(2 * settings.margin);
+        let counted = inner(batch.height) * inner(batch.width);
+        if counted == 0 {
+            return Err(Error::Usage(format!(
+                "a margin of {} pixels leaves nothing of patches of {} x {}",
+                settings.margin, batch.height, batch.width
+            )));
+        }
         let plane = |label: &str| gpu.buffer(label, slots * pixels);
         let (x, y, z, clean) = (plane("x")?, plane("y")?, plane("z")?, plane("clean")?);
         let grad = plane("gradient")?;
@@ -198,6 +218,9 @@ impl Hypergradient {
             tolerance: settings.adjoint_tolerance as f32,
             step: if unrolled { step as f32 } else { 1.0 },
             loss: u32::from(settings.loss == ImageLoss::L1),
+            width: batch.width as u32,
+            margin: settings.margin as u32,
+            ..Default::default()
         }])?;
         let bind = |name: &str, memory: &[(&str, &Buffer)]| {
             let all = memory.iter().map(|&(name, buffer)| (name, buffer.into()));
@@ -220,6 +243,7 @@ impl Hypergradient {
             settings: *settings,
             slots,
             pixels,
+            counted,
             gradient: ridge.gradient(gpu, &z, &grad)?,
             agd,
             split,
@@ -290,7 +314,7 @@ impl Hypergradient {
         let converges = self.settings.objective != Objective::Unrolled;
         Ok(BatchResult {
             loss,
-            squared_errors: column(1).map(|s| s / self.pixels as f64).collect(),
+            squared_errors: column(1).map(|s| s / self.counted as f64).collect(),
             iterations: mean(states.iter().map(|s| s.iterations).sum()),
             adjoint_iterations: mean(adjoint.iter().map(|s| s.iterations).sum()),
             unfinished: (0..self.slots)

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::RidgeConfig;
 use crate::filters::{ConvLayer, FilterBank};
-use crate::model::{NormKind, Ridge, Scaling, Shipped};
+use crate::model::{Border, NormKind, Ridge, Scaling, Shipped};
 use crate::spline::Spline;
 use crate::{Error, Result};
 
@@ -163,6 +163,7 @@ fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
         sigma_range: (0.0, model.sigma_max),
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,
+        border: Border::Zero,
         name: config.name.clone(),
         provenance: json!({ "trained": false }),
     })

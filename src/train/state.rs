@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{AdamClock, RidgeConfig};
 use crate::filters::{ConvLayer, FilterBank};
 use crate::model::container::{self, Container, SCHEMA, Tensors};
-use crate::model::{NormKind, Ridge, Scaling};
+use crate::model::{Border, NormKind, Ridge, Scaling};
 use crate::spline::Spline;
 use crate::{Error, Result};
 
@@ -166,6 +166,10 @@ impl TrainingState {
             sigma_range: (0.0, model.sigma_max),
             norm_squared: 1.0,
             norm_kind: NormKind::Estimate,
+            border: match self.config.objective.margin {
+                0 => Border::Zero,
+                _ => Border::Mirror,
+            },
             name: self.config.name.clone(),
             provenance: serde_json::Value::Null,
         })

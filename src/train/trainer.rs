@@ -228,9 +228,10 @@ impl<'g> Trainer<'g> {
         })
     }
 
-    /// `1 / (patches pixels) (sigma_max / sigma)^exponent`.
+    /// `1 / (patches pixels) (sigma_max / sigma)^exponent`, of the pixels that count.
     fn weights(&self, sigmas: &[f32]) -> Vec<f32> {
-        let values = (self.config.batch * self.config.data.patch.pow(2)) as f64;
+        let side = self.config.data.patch - 2 * self.config.objective.margin;
+        let values = (self.config.batch * side.pow(2)) as f64;
         let (largest, exponent) = (self.config.data.sigma.1, self.config.objective.noise_exponent);
         let weight = |sigma: &f32| (largest / f64::from(*sigma)).powf(exponent) / values;
         sigmas.iter().map(|s| weight(s) as f32).collect()

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 use knotwork::filters::{ConvLayer, FilterBank};
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
@@ -29,6 +29,7 @@ pub fn small_model() -> Ridge {
         sigma_range: (0.0, 0.5),
         norm_squared: 2.0,
         norm_kind: NormKind::Bound,
+        border: Border::Zero,
         name: "small".into(),
         provenance: serde_json::json!({ "made_by": "a test" }),
     };
@@ -115,6 +116,7 @@ pub fn bad_models() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "noise range",
         ),
         ("norm", describe("norm_squared", 0.0.into()), "norm"),
+        ("boundary", describe("boundary", "open".into()), "'open'"),
         (
             "slopes above",
             describe("slope_bounds", serde_json::json!([-0.5, 0.6])),

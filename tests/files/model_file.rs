@@ -3,8 +3,8 @@
 use crate::model_files::{bad_models, edited, small_model};
 use knotwork::Error;
 use knotwork::filters::FilterBank;
-use knotwork::model::Ridge;
 use knotwork::model::dct::{DctSettings, dct};
+use knotwork::model::{Border, Ridge};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -40,7 +40,16 @@ fn what_is_written_is_read() {
         }
     };
     let folder = tempfile::tempdir().unwrap();
-    for model in [small_model(), two_layers, dct(&DctSettings::default()).unwrap()] {
+    let mirrored = Ridge {
+        border: Border::Mirror,
+        ..small_model()
+    };
+    for model in [
+        small_model(),
+        mirrored,
+        two_layers,
+        dct(&DctSettings::default()).unwrap(),
+    ] {
         let bytes = model.to_bytes().unwrap();
         let read = Ridge::from_bytes(&bytes).unwrap();
         assert_eq!(read, model);

@@ -6,7 +6,7 @@ use crate::reference::models::{SLOPES, image, layer, spline};
 use crate::reference::parameters::Patches;
 use crate::reference::widen;
 use knotwork::filters::{ConvLayer, FilterBank, norm};
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
 use knotwork::train::{BatchShape, TrainableRidge};
 use knotwork::{Error, Result};
@@ -21,6 +21,7 @@ fn model(layers: Vec<ConvLayer>) -> Ridge {
         },
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,
+        border: Border::Zero,
         bank,
         slope_bounds: SLOPES,
         sigma_range: (0.0, 0.5),

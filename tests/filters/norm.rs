@@ -6,7 +6,7 @@ use crate::reference::models::layer;
 use crate::reference::{Bounded, correlate};
 use knotwork::filters::{ConvLayer, FilterBank, norm};
 use knotwork::model::dct::{DctSettings, dct};
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::solver::gram_norm;
 use knotwork::spline::Spline;
 use nalgebra::DMatrix;
@@ -48,6 +48,7 @@ fn model(bank: FilterBank) -> Ridge {
         sigma_range: (0.0, 1.0),
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,
+        border: Border::Zero,
         name: "norm".into(),
         provenance: serde_json::Value::Null,
     }

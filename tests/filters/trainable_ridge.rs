@@ -8,7 +8,7 @@ use crate::reference::parameters::Patches;
 use crate::reference::{norm as length, widen};
 use knotwork::filters::{ConvLayer, ConvPlan, FilterBank, PackedBank, norm};
 use knotwork::gpu::{Buffer, KernelStyle, Recorder};
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
 use knotwork::train::{BatchShape, TrainableRidge};
 
@@ -36,6 +36,7 @@ fn model(name: &str, layers: Vec<ConvLayer>, shared: bool) -> Ridge {
         sigma_range: (0.0, 0.5),
         norm_squared,
         norm_kind: NormKind::Bound,
+        border: Border::Zero,
         name: name.into(),
         provenance: serde_json::Value::Null,
     };

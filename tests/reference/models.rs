@@ -2,7 +2,7 @@
 
 use knotwork::filters::{ConvLayer, FilterBank, norm};
 use knotwork::model::dct::{DctSettings, dct};
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
 
 use crate::common::values;
@@ -47,6 +47,7 @@ pub fn weakly_convex() -> Ridge {
         sigma_range: (0.0, 1.0),
         norm_squared,
         norm_kind: NormKind::Bound,
+        border: Border::Zero,
         name: "random".into(),
         provenance: serde_json::Value::Null,
     };

@@ -6,7 +6,7 @@ use crate::reference::models::{cosines, image, weakly_convex};
 use crate::reference::problem::{Problem, amplification, distance};
 use crate::reference::{norm, widen};
 use knotwork::Error;
-use knotwork::model::Ridge;
+use knotwork::model::{Border, Ridge};
 use knotwork::solver::{Denoiser, Method, Outcome, Settings, Stop};
 
 const SIZE: [usize; 2] = [23, 18];
@@ -183,6 +183,62 @@ fn images_of_a_batch_converge_on_their_own() {
             }
         }
     }
+}
+
+/// `plane` mirrored beyond its borders by `by` pixels: walking outwards from any pixel one comes upon them in the order
+/// `.. 2 1 0 | 0 1 2 .. n-1 | n-1 n-2 ..`.
+fn mirrored(plane: &[f32], [rows, cols]: [usize; 2], by: usize) -> Vec<f32> {
+    let order = |side: usize| -> Vec<usize> {
+        let there_and_back: Vec<usize> = (0..side).chain((0..side).rev()).collect();
+        let forward = there_and_back.iter().copied().cycle().take(side + by);
+        let backward: Vec<usize> = there_and_back.iter().rev().copied().cycle().take(by).collect();
+        backward.into_iter().rev().chain(forward).collect()
+    };
+    order(rows)
+        .iter()
+        .flat_map(|row| order(cols).into_iter().map(move |col| plane[row * cols + col]))
+        .collect()
+}
+
+#[test]
+fn images_go_on_beyond_their_borders_where_the_model_wants_it() {
+    let _turn = turn();
+    assert_eq!(
+        mirrored(&[1.0, 2.0], [1, 2], 3),
+        [[2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 1.0, 1.0]; 7].concat()
+    );
+    let zero = cosines();
+    let model = Ridge {
+        border: Border::Mirror,
+        ..zero.clone()
+    };
+    let by = 2 * zero.bank.radius();
+    for size in [SIZE, [1, 3], [5, 1]] {
+        let noisy: Vec<Vec<f32>> = (8..10).map(|seed| image(seed, size)).collect();
+        let larger: Vec<Vec<f32>> = noisy.iter().map(|n| mirrored(n, size, by)).collect();
+        let [rows, cols] = size.map(|side| side + 2 * by);
+        fn slices(planes: &[Vec<f32>]) -> Vec<&[f32]> {
+            planes.iter().map(Vec::as_slice).collect()
+        }
+        let denoise = |model: &Ridge, size: [usize; 2], noisy: &[Vec<f32>]| {
+            let denoiser = Denoiser::new(gpu(), model, &options(SIGMA), Settings::default(), size, 2).unwrap();
+            denoiser.run(&slices(noisy), |_, _, _| {}).unwrap()
+        };
+        let got = denoise(&model, size, &noisy);
+        let want = denoise(&zero, [rows, cols], &larger);
+        let without = denoise(&zero, size, &noisy);
+        for ((got, want), without) in got.iter().zip(&want).zip(&without) {
+            let inside = |at: usize, side: usize| at >= by && at < side - by;
+            let inner = want.image.iter().enumerate();
+            let inner = inner.filter(|(n, _)| inside(n / cols, rows) && inside(n % cols, cols));
+            assert_eq!(got.image, inner.map(|(_, v)| *v).collect::<Vec<f32>>(), "{size:?}");
+            assert_eq!((got.energy, got.error_bound), (want.energy, want.error_bound));
+            assert_ne!(got.image, without.image);
+        }
+    }
+    let denoiser = Denoiser::new(gpu(), &model, &options(SIGMA), Settings::default(), SIZE, 1).unwrap();
+    let larger = vec![0.0; (SIZE[0] + 2 * by) * (SIZE[1] + 2 * by)];
+    assert!(matches!(denoiser.run(&[&larger], |_, _, _| {}), Err(Error::Data(_))));
 }
 
 #[test]

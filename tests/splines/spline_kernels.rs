@@ -6,7 +6,7 @@ use crate::reference::device::{Bench, options, turn};
 use crate::reference::models::spline;
 use crate::reference::{Hinges, widen};
 use knotwork::filters::{ConvLayer, FilterBank};
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::{Spline, SplineBank};
 
 /// Every response is the pixel itself: `channels` filters of one tap with weight 1.
@@ -25,6 +25,7 @@ fn identity(channels: usize, activations: Vec<Spline>, log: Vec<f64>) -> Ridge {
         sigma_range: (0.0, 2.0),
         norm_squared: channels as f64,
         norm_kind: NormKind::Bound,
+        border: Border::Zero,
         name: "identity".into(),
         provenance: serde_json::Value::Null,
     }

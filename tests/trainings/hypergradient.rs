@@ -8,7 +8,7 @@ use crate::reference::parameters::Patches;
 use crate::reference::{norm as length, widen};
 use knotwork::Error;
 use knotwork::filters::{ConvLayer, FilterBank, norm};
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::Spline;
 use knotwork::train::{
     BatchResult, BatchShape, Hypergradient, HypergradientSettings, ImageLoss, Objective, TrainableRidge,
@@ -29,6 +29,7 @@ fn raw() -> Ridge {
         },
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,
+        border: Border::Zero,
         slope_bounds: SLOPES,
         sigma_range: (0.0, 0.5),
         name: "raw".into(),
@@ -61,6 +62,12 @@ fn ridge(patches: usize, [height, width]: [usize; 2]) -> TrainableRidge {
         style: None,
     };
     TrainableRidge::new(gpu(), &raw(), batch).unwrap()
+}
+
+/// The pixels of a patch further than `margin` from its border.
+fn inner<T: Copy>(patch: &[T], margin: usize) -> impl Iterator<Item = T> {
+    let [height, width] = SIZE;
+    (margin..height - margin).flat_map(move |row| patch[row * width + margin..(row + 1) * width - margin].to_vec())
 }
 
 /// A batch on host and device.
@@ -116,10 +123,12 @@ impl Problem {
                     break;
                 }
             }
-            let terms = x.iter().zip(&self.clean[s]).map(|(x, c)| match settings.loss {
-                ImageLoss::L1 => (x - f64::from(*c)).abs(),
-                ImageLoss::L2 => 0.5 * (x - f64::from(*c)).powi(2),
-            });
+            let terms = inner(x, settings.margin)
+                .zip(inner(&self.clean[s], settings.margin))
+                .map(|(x, c)| match settings.loss {
+                    ImageLoss::L1 => (x - f64::from(c)).abs(),
+                    ImageLoss::L2 => 0.5 * (x - f64::from(c)).powi(2),
+                });
             loss += f64::from(WEIGHTS[s]) * terms.sum::<f64>();
         }
         loss
@@ -181,6 +190,7 @@ fn moved(raw: &Ridge, group: usize, n: usize, by: f64) -> (Ridge, f64) {
 const SETTINGS: HypergradientSettings = HypergradientSettings {
     objective: Objective::Bilevel,
     loss: ImageLoss::L2,
+    margin: 0,
     tolerance: 1e-7,
     iterations: 3000,
     adjoint_tolerance: 1e-6,
@@ -212,11 +222,11 @@ fn check(settings: &HypergradientSettings, allowed: f64) {
         result.loss
     );
     for (s, x) in base.iter().enumerate() {
-        let squares = x
-            .iter()
-            .zip(&problem.clean[s])
-            .map(|(x, c)| (x - f64::from(*c)).powi(2));
-        let error = squares.sum::<f64>() / x.len() as f64;
+        let squares: Vec<_> = inner(x, settings.margin)
+            .zip(inner(&problem.clean[s], settings.margin))
+            .map(|(x, c)| (x - f64::from(c)).powi(2))
+            .collect();
+        let error = squares.iter().sum::<f64>() / squares.len() as f64;
         assert!((result.squared_errors[s] - error).abs() < 1e-4 * error);
     }
     for (group, got) in got.iter().enumerate() {
@@ -256,6 +266,12 @@ fn the_absolute_loss_is_differentiated_too() {
         },
         1e-3,
     );
+}
+
+#[test]
+fn borders_may_be_left_out() {
+    let _turn = turn();
+    check(&HypergradientSettings { margin: 2, ..SETTINGS }, 1e-3);
 }
 
 #[test]
@@ -350,6 +366,7 @@ fn settings_out_of_range_are_refused() {
             adjoint_iterations: 0,
             ..SETTINGS
         },
+        HypergradientSettings { margin: 2, ..SETTINGS },
         HypergradientSettings {
             objective: Objective::Unrolled,
             iterations: 101,

@@ -6,7 +6,7 @@ use crate::reference::models::layer;
 use knotwork::Error;
 use knotwork::filters::FilterBank;
 use knotwork::gpu::Buffer;
-use knotwork::model::{NormKind, Ridge, Scaling};
+use knotwork::model::{Border, NormKind, Ridge, Scaling};
 use knotwork::spline::tv2::{Loss, fit_tv2};
 use knotwork::spline::{Samples, SlopeBounds, Spline};
 use knotwork::train::{BatchShape, Optimiser, OptimiserSettings, ParameterGradient, TrainableRidge};
@@ -41,6 +41,7 @@ fn model(splines: Vec<Spline>) -> Ridge {
         },
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,
+        border: Border::Zero,
         slope_bounds: BOUNDS,
         sigma_range: (0.0, 0.5),
         name: "raw".into(),

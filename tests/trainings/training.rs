@@ -3,7 +3,7 @@
 use crate::common::{gpu, turn, values};
 use crate::patches as patches_of_folders;
 use knotwork::filters::{ConvLayer, FilterBank, norm};
-use knotwork::model::{Ridge, Scaling};
+use knotwork::model::{Border, Ridge, Scaling};
 use knotwork::spline::Spline;
 use knotwork::train::data::{Batch, Corpus, DataSettings};
 use knotwork::train::{
@@ -266,6 +266,19 @@ fn rates_warm_up_and_fall() {
     assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[10] - 1.0).abs() < 1e-12);
     assert!((rates[55] - 0.55).abs() < 1e-12 && (rates[100] - 0.1).abs() < 1e-12);
     assert!(rates[..10].is_sorted() && rates[10..].windows(2).all(|r| r[0] > r[1]));
+}
+
+#[test]
+fn models_trained_without_borders_want_mirrored_images() {
+    let _turn = turn();
+    let mut config = config();
+    assert_eq!(start(&config).raw_model().unwrap().border, Border::Zero);
+    config.objective.margin = 2;
+    config.check().unwrap();
+    let trainer = Trainer::new(gpu(), &start(&config)).unwrap();
+    assert_eq!(trainer.model().unwrap().border, Border::Mirror);
+    config.objective.margin = config.data.patch.div_ceil(2);
+    assert!(config.check().unwrap_err().to_string().contains("margin"));
 }
 
 #[test]
