@@ -22,20 +22,28 @@ macro_rules! shipped {
     };
 }
 
-/// All of them, trained up to sigma 30/255 unless said otherwise: weakly convex, 48 filters of 9x9, and 24 of 7x7 from which that training
-/// started; convex, 48 filters of 9x9, and the 32 from which that one did; convex, 24 cosines of 5x5, not trained, for any noise level; the
+/// All of them, trained up to sigma 30/255 unless said otherwise: weakly convex, 64 filters of 9x9, the 48 from which that training started,
+/// and the 24 of 7x7 from which theirs did; convex, 48 filters of 9x9, and the 32 from which that one started; convex, 24 cosines of 5x5, not trained, for any noise level; the
 /// small weakly convex one trained further on phantoms, for images like them.
-pub const SHIPPED: &[Shipped] = shipped!["wcrr-48", "wcrr-small", "crr-48", "crr-32", "dct5", "wcrr-phantom"];
+pub const SHIPPED: &[Shipped] = shipped![
+    "wcrr-64",
+    "wcrr-48",
+    "wcrr-small",
+    "crr-48",
+    "crr-32",
+    "dct5",
+    "wcrr-phantom"
+];
 
 /// What denoising, CT and MRI use where none is named.
 pub const DENOISING: &Shipped = &SHIPPED[0];
 
 /// What other reconstructions use: where a measurement does not see everything, responses grow far beyond those of noisy images,
 /// and a weakly convex regularizer may reward them for growing on. A convex one never does.
-pub const CONVEX: &Shipped = &SHIPPED[2];
+pub const CONVEX: &Shipped = &SHIPPED[3];
 
 /// What is used for noise levels beyond the range of the trained ones.
-const ANY_LEVEL: &Shipped = &SHIPPED[4];
+const ANY_LEVEL: &Shipped = &SHIPPED[5];
 
 /// A BLAKE3 hash of all of them, in hexadecimal: what tells two programs of one version apart.
 pub fn shipped_hash() -> String {

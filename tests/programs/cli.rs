@@ -116,7 +116,7 @@ fn the_result_is_described_in_json_and_in_the_record() {
     }
     assert_eq!(result["output"], "out.npy");
     assert_eq!(result["sigma"], 0.05);
-    assert_eq!(result["model"], "wcrr-48");
+    assert_eq!(result["model"], "wcrr-64");
     assert_eq!(result["stop"], "converged");
     assert!(result["iterations"].as_u64().unwrap() > 1);
     assert!(result["energy"].as_f64().unwrap() > 0.0);

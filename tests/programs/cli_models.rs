@@ -202,13 +202,14 @@ fn mistakes_are_one_line() {
 fn shipped_models_go_by_their_names() {
     let place = Place::new();
     for (name, model) in [
-        ("default", "wcrr-48"),
+        ("default", "wcrr-64"),
         ("wcrr-small", "wcrr-small"),
         ("crr-32", "crr-32"),
         ("crr-48", "crr-48"),
         ("dct5", "dct5"),
         ("wcrr-phantom", "wcrr-phantom"),
         ("wcrr-48", "wcrr-48"),
+        ("wcrr-64", "wcrr-64"),
     ] {
         let result = place
             .run_with(TRAIN, &[], &["inspect", name, "--json"])
@@ -233,6 +234,7 @@ fn shipped_models_go_by_their_names() {
     for (name, most) in [
         ("wcrr-small", 14),
         ("wcrr-48", 14),
+        ("wcrr-64", 14),
         ("wcrr-phantom", 14),
         ("crr-32", 12),
         ("crr-48", 12),
