@@ -123,6 +123,47 @@ fn weights_count_like_larger_filters() {
 }
 
 #[test]
+fn the_lipschitz_constant_knows_which_channels_are_steep() {
+    let bank = single(3, 6, 5);
+    let norm_squared = norm::upper_bound(&bank);
+    let steepest = [0.5, 9.0, 0.0, 2.0, 1.0, 3.0];
+    let line = |slope: f64| Spline::new(vec![-1.0, 0.0, 1.0], vec![0.0, 0.0, slope]).unwrap();
+    let dense = matrix(&bank, [9, 8]);
+    let slopes = nalgebra::DVector::from_fn(dense.nrows(), |row, _| steepest[row / 72]);
+    let weighted = dense.transpose() * DMatrix::from_diagonal(&slopes) * &dense;
+    let largest = weighted.symmetric_eigenvalues().max();
+    let tight = Ridge {
+        activations: steepest.map(line).to_vec(),
+        slope_bounds: (0.0, 20.0),
+        norm_squared,
+        norm_kind: NormKind::Bound,
+        ..model(bank)
+    };
+    let declared = 20.0 * norm_squared;
+    let constant = tight.gradient_lipschitz();
+    assert!(
+        (largest..1.5 * largest).contains(&constant) && constant < declared,
+        "{constant}, eigenvalue {largest}"
+    );
+    // One activation for all, slopes that may fall as steeply, and filters whose norm is an estimate.
+    let shared = Ridge {
+        activations: vec![line(9.0)],
+        ..tight.clone()
+    };
+    assert!((9.0 * norm_squared..9.2 * norm_squared).contains(&shared.gradient_lipschitz()));
+    let falling = Ridge {
+        slope_bounds: (-19.0, 20.0),
+        ..tight.clone()
+    };
+    assert_eq!(falling.gradient_lipschitz(), 19.0 * norm_squared);
+    let estimate = Ridge {
+        norm_kind: NormKind::Estimate,
+        ..tight
+    };
+    assert_eq!(estimate.gradient_lipschitz(), declared);
+}
+
+#[test]
 fn no_bound_lies_below_the_largest_eigenvalue() {
     for bank in single_layers().into_iter().chain(layered()) {
         let bound = norm::upper_bound(&bank);
