@@ -13,6 +13,7 @@ use crate::flow::Flow;
 use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::image::Format;
 use crate::layered::Layered;
+use crate::model::Border;
 use crate::report::plot::activations_figure;
 use crate::report::{certificate, filters_picture, layered_report};
 use crate::{Error, Result};
@@ -205,4 +206,8 @@ fn say(console: &Console, result: &Value) {
             "not convex"
         }
     ));
+    console.say(match c["border"] == json!(Border::Mirror) {
+        true => "beyond the borders of an image that is denoised lies its mirror image".to_owned(),
+        false => "beyond the borders of an image that is denoised lie zeros".to_owned(),
+    });
 }

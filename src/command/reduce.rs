@@ -1,4 +1,4 @@
-//! `train reduce`: the same model with fewer knots.
+//! `train reduce`: the same model with fewer knots, or fewer filters.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::Console;
-use crate::Result;
 use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
 use crate::model::{KnotBudget, KnotReduction, Ridge};
 use crate::spline::Spline;
+use crate::{Error, Result};
 
 /// Arguments of `train reduce`.
 #[derive(Args, Clone, Debug)]
@@ -27,6 +27,9 @@ pub struct ReduceArgs {
     /// At most this many knots per activation, whatever the error
     #[arg(long, value_name = "N", value_parser = parse_knots, allow_hyphen_values = true)]
     pub max_knots: Option<usize>,
+    /// Keep the N filters that do most to image details, with their activations; what the others did is lost, so evaluate what is left
+    #[arg(long, value_name = "N", value_parser = parse_filters, allow_hyphen_values = true)]
+    pub max_filters: Option<usize>,
     /// Let activations that fall beyond their outermost knots lead outwards instead, so that the regularizer is bounded from
     /// below; trainings end so by themselves. Costs up to two knots
     #[arg(long)]
@@ -54,6 +57,13 @@ fn parse_knots(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
+fn parse_filters(text: &str) -> std::result::Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(value) if value >= 1 => Ok(value),
+        _ => Err("want a whole number from 1 up".into()),
+    }
+}
+
 /// `train reduce`.
 ///
 /// # Errors
@@ -61,7 +71,13 @@ fn parse_knots(text: &str) -> std::result::Result<usize, String> {
 pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
     check_writable(&args.output)?;
-    let original = Ridge::read(&args.model)?;
+    let read = Ridge::read(&args.model)?;
+    let original = match args.max_filters {
+        None => read,
+        Some(filters) => read
+            .narrowed(filters)
+            .map_err(|e| Error::input(&args.model, e.to_string()))?,
+    };
     let (mut model, reductions) = original.reduced(KnotBudget {
         max_error: args.max_error,
         max_knots: args.max_knots,
@@ -88,9 +104,10 @@ pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
     let (rms, largest) = (worst(|r| r.rms_error), worst(|r| r.max_error));
     let (low, high) = slope_range(&model);
     console.say(format!(
-        "{}: {before} knots -> {after} in {} activations, at most {} each; error rms {rms:.2e}, max {largest:.2e} of the \
+        "{}: {} filters; {before} knots -> {after} in {} activations, at most {} each; error rms {rms:.2e}, max {largest:.2e} of the \
          largest value; slopes in [{low:.4}, {high:.4}] within [{}, {}]",
         args.output.display(),
+        model.bank.channels(),
         reductions.len(),
         most_after,
         model.slope_bounds.0,
@@ -99,6 +116,7 @@ pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
     console.result(&json!({
         "output": args.output,
         "model": model.name,
+        "filters": model.bank.channels(),
         "activations": reductions.len(),
         "knots_before": before,
         "knots_after": after,

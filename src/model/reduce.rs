@@ -1,13 +1,17 @@
-//! Fewer knots for all activations of a model: smaller tables on the device, the same guarantees.
+//! Fewer knots and fewer filters: a smaller model with the same guarantees.
 
 use serde_json::{Value, json};
 
-use super::ridge::Ridge;
-use crate::spline::{Budget, SlopeBounds, reduce};
+use super::ridge::{NormKind, Ridge, Scaling};
+use crate::filters::{ConvLayer, FilterBank, norm};
+use crate::spline::{Budget, SlopeBounds, Spline, reduce};
 use crate::{Error, Result};
 
 /// Errors up to this part of the largest value are rounding.
 const ROUNDING: f64 = 1e-12;
+
+/// Norm of the image detail that filters are compared at: an edge of a tenth of the image range in one pixel.
+const DETAIL: f64 = 0.1;
 
 /// The budget of [`Ridge::reduced`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,6 +100,83 @@ impl Ridge {
         };
         model.check()?;
         Ok((model, reductions))
+    }
+}
+
+impl Ridge {
+    /// How much a channel does: the norm of its part of `grad R` at a detail of norm 0.1 that looks like its filter,
+    /// `|W_c| |phi_c(alpha_c |W_c| 0.1)| / alpha_c`, in the middle of the model's range of noise levels.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an inconsistent model or several layers.
+    pub fn strengths(&self) -> Result<Vec<f64>> {
+        self.check()?;
+        let [layer] = self.bank.layers() else {
+            return Err(Error::Data(format!(
+                "filters are told apart in banks of one layer, not of {}; see `train import --collapse`",
+                self.bank.layers().len()
+            )));
+        };
+        let alphas = self.alphas(0.5 * (self.sigma_range.0 + self.sigma_range.1))?;
+        let filters = layer.weights.chunks(layer.weights.len() / layer.outputs);
+        let strength = |(channel, (filter, alpha)): (usize, (&[f32], &f64))| {
+            let norm = filter.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
+            let phi = &self.activations[channel.min(self.activations.len() - 1)];
+            norm * phi.value(alpha * norm * DETAIL).abs() / alpha
+        };
+        Ok(filters.zip(&alphas).enumerate().map(strength).collect())
+    }
+
+    /// The model with the `filters` strongest of its channels ([`Self::strengths`]), in their order, and the norm of what remains. What goes
+    /// is the regularizer's sum over the other channels. The provenance gains an entry in its list `reductions`.
+    ///
+    /// # Errors
+    /// As [`Self::strengths`]; [`Error::Data`] for no filters.
+    pub fn narrowed(&self, filters: usize) -> Result<Self> {
+        let strengths = self.strengths()?;
+        if filters == 0 {
+            return Err(Error::Data("a regularizer without filters is none".into()));
+        }
+        let mut order: Vec<usize> = (0..strengths.len()).collect();
+        order.sort_by(|&a, &b| strengths[b].total_cmp(&strengths[a]));
+        let mut kept: Vec<usize> = order.into_iter().take(filters).collect();
+        kept.sort_unstable();
+        let [layer] = self.bank.layers() else {
+            return Err(Error::Internal("several layers".into()));
+        };
+        let taps = layer.weights.len() / layer.outputs;
+        let weights = kept
+            .iter()
+            .flat_map(|&c| layer.weights[c * taps..(c + 1) * taps].iter().copied());
+        let bank = FilterBank::new(vec![ConvLayer::new(
+            layer.inputs,
+            kept.len(),
+            layer.size,
+            weights.collect(),
+        )?])?;
+        let of_kept = |splines: &[Spline]| match splines {
+            [_] => splines.to_vec(),
+            all => kept.iter().map(|&c| all[c].clone()).collect(),
+        };
+        let entry = json!({
+            "made_by": concat!("train reduce, knotwork ", env!("CARGO_PKG_VERSION")),
+            "filters_before": strengths.len(),
+            "filters_after": kept.len(),
+        });
+        let model = Self {
+            norm_squared: norm::upper_bound(&bank),
+            norm_kind: NormKind::Bound,
+            bank,
+            activations: of_kept(&self.activations),
+            scaling: Scaling {
+                log: of_kept(&self.scaling.log),
+                ..self.scaling.clone()
+            },
+            provenance: with_reduction(self.provenance.clone(), entry),
+            ..self.clone()
+        };
+        model.check()?;
+        Ok(model)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::RidgeConfig;
 use crate::filters::{ConvLayer, FilterBank};
 use crate::model::{Border, NormKind, Ridge, Scaling, Shipped};
-use crate::spline::Spline;
+use crate::spline::{SlopeBounds, Spline, clip_slopes};
 use crate::{Error, Result};
 
 /// Keeps scalings finite at `sigma = 0`, a thousandth of a grey level.
@@ -22,7 +22,7 @@ const FRESH: f64 = 0.1;
 
 /// What `[model] start` names: `cosines`, or another model, to be trained further. Its filters come first, with zeros
 /// around them if they are smaller, and those of the cosines with greater numbers after them, a tenth as large; its activations keep their
-/// knots, its scalings are sampled anew. Filters are used divided by their norm, as in every training: a model whose norm is not 1, as
+/// knots, with slopes clipped to the bounds of the settings, its scalings are sampled anew. Filters are used divided by their norm, as in every training: a model whose norm is not 1, as
 /// that of trained ones is, starts as another regularizer.
 ///
 /// # Errors
@@ -49,13 +49,6 @@ fn continued(config: &RidgeConfig, old: &Ridge, fresh: Ridge) -> Result<Ridge, S
     if filters > model.filters || size > model.size {
         return Err(format!(
             "has {filters} filters of {size}x{size}; set [model] filters and size to no less"
-        ));
-    }
-    let (low, high) = old.slope_bounds;
-    if low < -model.rho || high > model.mu {
-        return Err(format!(
-            "has slopes in [{low}, {high}]; set [model] rho and mu to {} and {high} at least",
-            -low
         ));
     }
     if model.shared && old.activations.len() > 1 {
@@ -89,8 +82,9 @@ fn continued(config: &RidgeConfig, old: &Ridge, fresh: Ridge) -> Result<Ridge, S
         *log = Spline::new(log.knots().to_vec(), values).map_err(|e| e.to_string())?;
     }
     let mut activations = fresh.activations;
+    let bounds = SlopeBounds::weakly_convex(model.rho, model.mu).map_err(|e| e.to_string())?;
     for (channel, activation) in activations.iter_mut().take(filters).enumerate() {
-        *activation = of_channel(&old.activations, channel);
+        *activation = inside(&of_channel(&old.activations, channel), &bounds).map_err(|e| e.to_string())?;
     }
     Ok(Ridge {
         bank: bank.map_err(|e| e.to_string())?,
@@ -99,6 +93,13 @@ fn continued(config: &RidgeConfig, old: &Ridge, fresh: Ridge) -> Result<Ridge, S
         provenance: json!({ "trained": false, "start": old.name }),
         ..fresh
     })
+}
+
+/// The spline whose slopes are those of `spline`, clipped to `bounds`, and whose value at 0 is the same: what is left of a weakly convex
+/// potential when what bends it down is taken out.
+fn inside(spline: &Spline, bounds: &SlopeBounds) -> Result<Spline> {
+    let clipped = clip_slopes(spline, bounds)?;
+    clipped.with_affine_output(1.0, spline.value(0.0) - clipped.value(0.0))
 }
 
 /// Cosines `[side, row frequency, column frequency]` without mean: all of the largest square that has no more of them than `filters`,

@@ -2,8 +2,11 @@
 
 use crate::model_files::{bad_models, small_model};
 use crate::program::{Ended, Place, TRAIN};
-use knotwork::model::Ridge;
+use knotwork::filters::norm::upper_bound;
+use knotwork::filters::{ConvLayer, FilterBank};
+use knotwork::model::{Ridge, Scaling};
 use knotwork::spline::Spline;
+use serde_json::json;
 
 /// A model whose two activations have slopes in [-0.5, 1] on fine grids: an antisymmetric smooth one, and one without
 /// symmetry that has four knots where its slope changes.
@@ -175,6 +178,103 @@ fn knots_are_limited_whatever_the_error() {
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
 }
 
+/// Differences along rows, columns and the two diagonals, the second much smaller than the others, the third with a weak activation.
+fn four_filters() -> Ridge {
+    let weights = [(5, 0.5_f32), (7, 0.04), (8, 0.5), (6, 0.4)].map(|(other, size)| {
+        let mut taps = [0.0; 9];
+        (taps[4], taps[other]) = (-size, size);
+        taps
+    });
+    let small = small_model();
+    let activation = |scale: f64| small.activations[0].with_affine_output(scale, 0.0).unwrap();
+    let log = |level: f64| Spline::new(vec![0.0, 0.5], vec![level, level]).unwrap();
+    let bank = FilterBank::new(vec![ConvLayer::new(1, 4, 3, weights.concat()).unwrap()]).unwrap();
+    Ridge {
+        norm_squared: upper_bound(&bank),
+        bank,
+        activations: [0.9, 1.0, 0.01, 0.8].map(activation).to_vec(),
+        scaling: Scaling {
+            log: [0.1, 0.0, 0.2, 0.3].map(log).to_vec(),
+            ..small.scaling.clone()
+        },
+        ..small
+    }
+}
+
+#[test]
+fn the_filters_that_do_most_stay() {
+    let place = Place::new();
+    let model = four_filters();
+    model.write(&place.path("m.safetensors")).unwrap();
+    let keep = |count: usize| {
+        let line = format!("m.safetensors -o r.safetensors --max-error 0 --max-filters {count} --json");
+        let result = reduce(&place, &line).success("reduce").json();
+        let kept = Ridge::read(&place.path("r.safetensors")).unwrap();
+        assert_eq!(result["filters"], kept.bank.channels());
+        kept
+    };
+    // What each does to a detail like its filter, from the gradient in f64 of a model that has nothing else.
+    let detail = |channel: usize| {
+        let taps = &model.bank.layers()[0].weights[9 * channel..][..9];
+        let norm = taps.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
+        let alpha = model.alphas(0.25).unwrap()[channel];
+        // W_c of 0.1 w / |w|, then W_c' of what the activation makes of it, at the middle of the detail.
+        let response: f64 = taps.iter().map(|w| f64::from(*w) * 0.1 * f64::from(*w) / norm).sum();
+        (model.activations[channel].value(alpha * response) / alpha * norm).abs()
+    };
+    for (strength, channel) in model.strengths().unwrap().iter().zip(0..) {
+        assert!((strength / detail(channel) - 1.0).abs() < 1e-6, "{channel}: {strength}");
+    }
+    for (count, left) in [(1, &[0][..]), (2, &[0, 3]), (3, &[0, 2, 3])] {
+        let kept = keep(count);
+        let taps = left
+            .iter()
+            .flat_map(|c| model.bank.layers()[0].weights[9 * c..][..9].to_vec());
+        assert_eq!(kept.bank.layers()[0].weights, taps.collect::<Vec<_>>(), "{left:?}");
+        let of_left = |all: &[Spline]| left.iter().map(|c| all[*c].clone()).collect::<Vec<_>>();
+        assert_eq!(kept.scaling.log, of_left(&model.scaling.log));
+        for (f, g) in kept.activations.iter().zip(of_left(&model.activations)) {
+            assert!(g.knots().iter().all(|&t| (f.value(t) - g.value(t)).abs() < 1e-12));
+        }
+        assert_eq!(kept.norm_squared, upper_bound(&kept.bank));
+        let entry = &kept.provenance["reductions"][0];
+        assert_eq!(
+            (&entry["filters_before"], &entry["filters_after"]),
+            (&json!(4), &json!(count))
+        );
+    }
+    assert_eq!(keep(9).bank, model.bank);
+    let shared = Ridge {
+        activations: model.activations[..1].to_vec(),
+        ..model.clone()
+    };
+    shared.write(&place.path("m.safetensors")).unwrap();
+    let of_all = keep(2).activations;
+    assert!(of_all.len() == 1 && rms_by_sampling(&of_all[0], &shared.activations[0]) < 1e-12);
+
+    let layers = [(1, 2), (2, 4)].map(|(i, o)| ConvLayer::new(i, o, 3, vec![0.1; 9 * i * o]).unwrap());
+    let deep = Ridge {
+        bank: FilterBank::new(layers.to_vec()).unwrap(),
+        ..model.clone()
+    };
+    deep.write(&place.path("deep.safetensors")).unwrap();
+    let line = [
+        "reduce",
+        "deep.safetensors",
+        "-o",
+        "r.safetensors",
+        "--max-filters",
+        "2",
+    ];
+    place.refuses(
+        TRAIN,
+        &[],
+        &line,
+        3,
+        &["deep.safetensors", "one layer, not of 2", "--collapse"],
+    );
+}
+
 #[test]
 fn mistakes_are_one_line_each() {
     let place = place();
@@ -191,6 +291,8 @@ fn mistakes_are_one_line_each() {
         ("--max-knots -3", "from 2 up"),
         ("--max-knots 2.5", "from 2 up"),
         ("--max-knots 99999999999999999999999", "from 2 up"),
+        ("--max-filters 0", "from 1 up"),
+        ("--max-filters -1", "from 1 up"),
     ] {
         refuses(&format!("m.safetensors -o r.safetensors {option}"), 2, &[expected]);
     }
