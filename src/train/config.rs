@@ -56,6 +56,9 @@ pub struct ModelSettings {
     pub range: f64,
     /// What responses are pulled by at most before training, in units of sigma.
     pub threshold: f64,
+    /// Norm of the filters that are added to those of another model, or to a complete square of cosines, in units of the root mean
+    /// square of theirs: little, so that the regularizer is still theirs, but not 0, where a filter has no gradient.
+    pub fresh: f64,
     /// Knots of the scalings as functions of sigma, from 0 to `sigma_max` in proportion to the squares of their numbers.
     pub scaling_knots: usize,
     /// The largest noise level that the model is meant for, in units of the image range.
@@ -157,6 +160,7 @@ impl Default for ModelSettings {
             start_knots: 10,
             range: 2.0,
             threshold: 0.26,
+            fresh: 0.1,
             scaling_knots: 9,
             sigma_max: 30.0 / 255.0,
         }
@@ -248,7 +252,7 @@ impl RidgeConfig {
         let positive = |v: f64| v > 0.0 && v.is_finite();
         let even = |n: usize| n.is_multiple_of(2);
         let part = |v: f64| (0.0..=1.0).contains(&v);
-        let rules: [(bool, &str); 23] = [
+        let rules: [(bool, &str); 24] = [
             (!self.name.is_empty(), "name must not be empty"),
             (self.batch > 0, "batch must be at least 1"),
             ((1..=512).contains(&model.filters), "[model] filters must be 1 to 512"),
@@ -273,6 +277,10 @@ impl RidgeConfig {
             (
                 positive(model.range) && model.range > model.threshold / (0.5 * model.mu),
                 "[model] range must lie beyond the knee, 2 threshold / mu",
+            ),
+            (
+                model.fresh > 0.0 && model.fresh <= 1.0,
+                "[model] fresh must be above 0, where filters have no gradient, and at most 1",
             ),
             (model.scaling_knots >= 2, "[model] scaling_knots must be at least 2"),
             (

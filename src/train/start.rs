@@ -16,12 +16,8 @@ pub(super) const EPSILON: f64 = 1e-3 / 255.0;
 /// [`super::ModelSettings::start`] of a training that starts from nothing.
 pub(super) const COSINES: &str = "cosines";
 
-/// Norm of the filters that are added to those of another model, or to a complete square of cosines, in units of the root mean square
-/// of theirs: next to nothing, so that the regularizer is still theirs, but not zero, where a filter has no gradient.
-const FRESH: f64 = 0.1;
-
 /// What `[model] start` names: `cosines`, or another model, to be trained further. Its filters come first, with zeros
-/// around them if they are smaller, and those of the cosines with greater numbers after them, a tenth as large; its activations keep their
+/// around them if they are smaller, and those of the cosines with greater numbers after them, as large as [`super::ModelSettings::fresh`] says; its activations keep their
 /// knots, with slopes clipped to the bounds of the settings, its scalings are sampled anew. Filters are used divided by their norm, as in every training: a model whose norm is not 1, as
 /// that of trained ones is, starts as another regularizer.
 ///
@@ -64,7 +60,7 @@ fn continued(config: &RidgeConfig, old: &Ridge, fresh: Ridge) -> Result<Ridge, S
         weights[filter * taps + (row + margin) * model.size + col + margin] = *weight;
     }
     for filter in fresh.bank.layers()[0].weights.chunks(taps).skip(filters) {
-        let scale = FRESH * typical / norm(filter);
+        let scale = model.fresh * typical / norm(filter);
         weights.extend(filter.iter().map(|w| (scale * f64::from(*w)) as f32));
     }
     let bank = ConvLayer::new(1, model.filters, model.size, weights).and_then(|layer| FilterBank::new(vec![layer]));
@@ -137,7 +133,11 @@ fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
             .iter()
             .map(|f| if *f == 0 { 1.0 } else { std::f64::consts::SQRT_2 })
             .product::<f64>();
-        let scale = if side > cosines[0][0] { FRESH * scale } else { scale };
+        let scale = if side > cosines[0][0] {
+            model.fresh * scale
+        } else {
+            scale
+        };
         for (row, col) in (0..model.size * model.size).map(|n| (n / model.size, n % model.size)) {
             let value = if inside(row) && inside(col) {
                 scale * cosine(u, row - margin) * cosine(v, col - margin) / side as f64
@@ -232,7 +232,7 @@ mod tests {
                     "{filters} of {size}: {entry} at {row}, {col}, want {want}"
                 );
             }
-            assert!(fresh < 1.001 * FRESH && (fresh > 0.0) == (filters > complete * complete - 1));
+            assert!(fresh < 1.001 * config.model.fresh && (fresh > 0.0) == (filters > complete * complete - 1));
         }
     }
 
