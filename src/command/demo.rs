@@ -32,7 +32,7 @@ pub struct DemoArgs {
     /// Seed of the noise
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Model file, or one of the shipped models: wcrr-64, wcrr-48, wcrr-small, crr-48, crr-32, dct5, wcrr-phantom [default: wcrr-64]
+    /// Model file, or one of the shipped models: wcrr-64, wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom [default: wcrr-64]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Messages and device

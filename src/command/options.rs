@@ -82,7 +82,7 @@ pub(super) fn scores_text(scores: Option<(f64, Option<f64>)>) -> String {
 /// Model and solver.
 #[derive(Args, Clone, Debug)]
 pub struct SolverArgs {
-    /// Model file, or one of the shipped models: wcrr-64, wcrr-48, wcrr-small, crr-48, crr-32, dct5, wcrr-phantom [default: one that suits the problem]
+    /// Model file, or one of the shipped models: wcrr-64, wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom [default: one that suits the problem]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// Stop when the relative change of an iteration falls to this, and that of a step 1 / |H|^2 along the gradient where measurements are reconstructed [default: 1e-4; denoising by splitting: a change of 0.002 sigma]

@@ -23,7 +23,11 @@ pub fn train_ridge(args: &TrainingArgs) -> Result<()> {
     train_in_folder::<Trainer<'_>>(&gpu, args, &console, &config, &corpus, &config.name, |parameters| {
         format!(
             "{} filters of {}x{}, slopes in [{}, {}], {parameters} parameters",
-            model.filters, model.size, model.size, -model.rho, model.mu
+            model.filters,
+            model.size,
+            model.size,
+            0.0 - model.rho,
+            model.mu
         )
     })
 }

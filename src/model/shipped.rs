@@ -23,13 +23,14 @@ macro_rules! shipped {
 }
 
 /// All of them, trained up to sigma 30/255 unless said otherwise: weakly convex, 64 filters of 9x9, the 48 from which that training started,
-/// and the 24 of 7x7 from which theirs did; convex, 48 filters of 9x9, and the 32 from which that one started; convex, 24 cosines of 5x5, not trained, for any noise level; the
+/// and the 24 of 7x7 from which theirs did; convex, 48 filters of 9x9, 44 that came from the weakly convex ones and denoise better, and the 32 from which the 48 started; convex, 24 cosines of 5x5, not trained, for any noise level; the
 /// small weakly convex one trained further on phantoms, for images like them.
 pub const SHIPPED: &[Shipped] = shipped![
     "wcrr-64",
     "wcrr-48",
     "wcrr-small",
     "crr-48",
+    "crr-44",
     "crr-32",
     "dct5",
     "wcrr-phantom"
@@ -43,7 +44,7 @@ pub const DENOISING: &Shipped = &SHIPPED[0];
 pub const CONVEX: &Shipped = &SHIPPED[3];
 
 /// What is used for noise levels beyond the range of the trained ones.
-const ANY_LEVEL: &Shipped = &SHIPPED[5];
+const ANY_LEVEL: &Shipped = &SHIPPED[6];
 
 /// A BLAKE3 hash of all of them, in hexadecimal: what tells two programs of one version apart.
 pub fn shipped_hash() -> String {

@@ -160,7 +160,7 @@ fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
             log: vec![scaling; model.filters],
             epsilon: EPSILON,
         },
-        slope_bounds: (-model.rho, model.mu),
+        slope_bounds: (0.0 - model.rho, model.mu),
         sigma_range: (0.0, model.sigma_max),
         norm_squared: 1.0,
         norm_kind: NormKind::Estimate,

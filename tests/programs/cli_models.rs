@@ -212,6 +212,7 @@ fn shipped_models_go_by_their_names() {
         ("wcrr-small", "wcrr-small"),
         ("crr-32", "crr-32"),
         ("crr-48", "crr-48"),
+        ("crr-44", "crr-44"),
         ("dct5", "dct5"),
         ("wcrr-phantom", "wcrr-phantom"),
         ("wcrr-48", "wcrr-48"),
@@ -244,6 +245,7 @@ fn shipped_models_go_by_their_names() {
         ("wcrr-phantom", 14),
         ("crr-32", 12),
         ("crr-48", 12),
+        ("crr-44", 8),
     ] {
         assert!(largest(name) <= Some(most), "{name}");
     }

@@ -316,7 +316,7 @@ fn the_settings_that_come_along_are_valid_and_stay_below_the_published_size() {
         assert!(config.adaptation.max_knots <= most, "{stem}");
         seen += 1;
     }
-    assert_eq!(seen, 21);
+    assert_eq!(seen, 26);
 }
 
 /// A model as a training might have left it, in a file.
