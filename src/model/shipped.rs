@@ -23,7 +23,7 @@ macro_rules! shipped {
 }
 
 /// All of them, trained up to sigma 30/255 unless said otherwise: weakly convex, 64 filters of 9x9, the 48 from which that training started,
-/// and the 24 of 7x7 from which theirs did; convex, 48 filters of 9x9, 44 that came from the weakly convex ones and denoise better, and the 32 from which the 48 started; convex, 24 cosines of 5x5, not trained, for any noise level; the
+/// and the 24 of 7x7 from which theirs did; convex, 48 filters of 9x9, 44 that came from the weakly convex ones and denoise the test images better, and the 32 from which the 48 started; convex, 24 cosines of 5x5, not trained, for any noise level; the
 /// small weakly convex one trained further on phantoms, for images like them.
 pub const SHIPPED: &[Shipped] = shipped![
     "wcrr-64",
