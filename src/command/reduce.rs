@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Console;
+use super::options::parse_count;
 use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
 use crate::model::{KnotBudget, KnotReduction, Ridge};
@@ -28,7 +29,7 @@ pub struct ReduceArgs {
     #[arg(long, value_name = "N", value_parser = parse_knots, allow_hyphen_values = true)]
     pub max_knots: Option<usize>,
     /// Keep the N filters that do most to image details, with their activations; what the others did is lost, so evaluate what is left
-    #[arg(long, value_name = "N", value_parser = parse_filters, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     pub max_filters: Option<usize>,
     /// Let activations that fall beyond their outermost knots lead outwards instead, so that the regularizer is bounded from
     /// below; trainings end so by themselves. Costs up to two knots
@@ -54,13 +55,6 @@ fn parse_knots(text: &str) -> std::result::Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(value) if value >= 2 => Ok(value),
         _ => Err("want a whole number from 2 up".into()),
-    }
-}
-
-fn parse_filters(text: &str) -> std::result::Result<usize, String> {
-    match text.trim().parse::<usize>() {
-        Ok(value) if value >= 1 => Ok(value),
-        _ => Err("want a whole number from 1 up".into()),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Errors up to this part of the largest value are rounding.
 const ROUNDING: f64 = 1e-12;
 
-/// Norm of the image detail that filters are compared at: an edge of a tenth of the image range in one pixel.
+/// Norm of the image detail that filters are compared at, in units of the image range.
 const DETAIL: f64 = 0.1;
 
 /// The budget of [`Ridge::reduced`].
@@ -101,22 +101,14 @@ impl Ridge {
         model.check()?;
         Ok((model, reductions))
     }
-}
 
-impl Ridge {
     /// How much a channel does: the norm of its part of `grad R` at a detail of norm 0.1 that looks like its filter,
     /// `|W_c| |phi_c(alpha_c |W_c| 0.1)| / alpha_c`, in the middle of the model's range of noise levels.
     ///
     /// # Errors
     /// [`Error::Data`] for an inconsistent model or several layers.
     pub fn strengths(&self) -> Result<Vec<f64>> {
-        self.check()?;
-        let [layer] = self.bank.layers() else {
-            return Err(Error::Data(format!(
-                "filters are told apart in banks of one layer, not of {}; see `train import --collapse`",
-                self.bank.layers().len()
-            )));
-        };
+        let layer = self.only_layer()?;
         let alphas = self.alphas(0.5 * (self.sigma_range.0 + self.sigma_range.1))?;
         let filters = layer.weights.chunks(layer.weights.len() / layer.outputs);
         let strength = |(channel, (filter, alpha)): (usize, (&[f32], &f64))| {
@@ -133,7 +125,7 @@ impl Ridge {
     /// # Errors
     /// As [`Self::strengths`]; [`Error::Data`] for no filters.
     pub fn narrowed(&self, filters: usize) -> Result<Self> {
-        let strengths = self.strengths()?;
+        let (layer, strengths) = (self.only_layer()?, self.strengths()?);
         if filters == 0 {
             return Err(Error::Data("a regularizer without filters is none".into()));
         }
@@ -141,9 +133,6 @@ impl Ridge {
         order.sort_by(|&a, &b| strengths[b].total_cmp(&strengths[a]));
         let mut kept: Vec<usize> = order.into_iter().take(filters).collect();
         kept.sort_unstable();
-        let [layer] = self.bank.layers() else {
-            return Err(Error::Internal("several layers".into()));
-        };
         let taps = layer.weights.len() / layer.outputs;
         let weights = kept
             .iter()
@@ -177,6 +166,18 @@ impl Ridge {
         };
         model.check()?;
         Ok(model)
+    }
+
+    /// The layer of a consistent model that has one.
+    fn only_layer(&self) -> Result<&ConvLayer> {
+        self.check()?;
+        match self.bank.layers() {
+            [layer] => Ok(layer),
+            layers => Err(Error::Data(format!(
+                "filters are told apart in banks of one layer, not of {}; see `train import --collapse`",
+                layers.len()
+            ))),
+        }
     }
 }
 

@@ -291,8 +291,8 @@ fn mistakes_are_one_line_each() {
         ("--max-knots -3", "from 2 up"),
         ("--max-knots 2.5", "from 2 up"),
         ("--max-knots 99999999999999999999999", "from 2 up"),
-        ("--max-filters 0", "from 1 up"),
-        ("--max-filters -1", "from 1 up"),
+        ("--max-filters 0", "above 0"),
+        ("--max-filters -1", "above 0"),
     ] {
         refuses(&format!("m.safetensors -o r.safetensors {option}"), 2, &[expected]);
     }
