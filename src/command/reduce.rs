@@ -9,14 +9,14 @@ use super::Console;
 use super::options::parse_count;
 use crate::io::atomic::check_writable;
 use crate::io::hash::blake3_file;
-use crate::model::{KnotBudget, KnotReduction, Ridge};
+use crate::model::{KnotBudget, KnotReduction, Ridge, Shipped};
 use crate::spline::Spline;
 use crate::{Error, Result};
 
 /// Arguments of `train reduce`.
 #[derive(Args, Clone, Debug)]
 pub struct ReduceArgs {
-    /// Model file
+    /// Model file, or the name of a shipped regularizer
     pub model: PathBuf,
     /// Where the reduced model goes
     #[arg(short, long, value_name = "FILE")]
@@ -65,7 +65,7 @@ fn parse_knots(text: &str) -> std::result::Result<usize, String> {
 pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
     check_writable(&args.output)?;
-    let read = Ridge::read(&args.model)?;
+    let read = Shipped::or_file(&args.model)?;
     let original = match args.max_filters {
         None => read,
         Some(filters) => read
@@ -80,7 +80,10 @@ pub fn reduce_knots(args: &ReduceArgs) -> Result<()> {
         model = model.bounded_below()?;
     }
     if let Some(entry) = model.provenance["reductions"].as_array_mut().and_then(|r| r.last_mut()) {
-        entry["model"] = json!(blake3_file(&args.model)?);
+        entry["model"] = match args.model.exists() {
+            true => json!(blake3_file(&args.model)?),
+            false => json!(args.model),
+        };
         entry["bounded_below"] = json!(args.bounded_below);
     }
     model.write(&args.output)?;

@@ -51,6 +51,17 @@ fn largest(f: &Spline) -> f64 {
     f.values().iter().fold(0.0, |m, v| v.abs().max(m))
 }
 
+/// A shipped model is reduced by its name, and the result says which it came from.
+#[test]
+fn shipped_models_are_known_by_name() {
+    let place = place();
+    reduce(&place, "crr-48 -o r.safetensors --max-filters 33").success("reduce");
+    let reduced = Ridge::read(&place.path("r.safetensors")).unwrap();
+    assert_eq!(reduced.bank.channels(), 33);
+    let last = reduced.provenance["reductions"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["model"], "crr-48");
+}
+
 #[test]
 fn the_model_gets_smaller_and_keeps_its_promises() {
     let place = place();
