@@ -75,7 +75,8 @@ compare-loops: build ## an iteration by image size and the activation alone side
 
 compare-training: build ## training steps by batch size side by side with PyTorch; needs the same
 	./target/release/train import $(PUBLISHED) --collapse -o target/collapsed.safetensors
-	python3 benches/compare/training_step.py --bin target/release/train --checkpoint $(PUBLISHED) --model target/collapsed.safetensors --images "$(KNOTWORK_SHARED)/data/bsd400"
+	./target/release/train reduce target/collapsed.safetensors -o target/reduced.safetensors
+	python3 benches/compare/training_step.py --bin target/release/train --checkpoint $(PUBLISHED) --model target/collapsed.safetensors --reduced target/reduced.safetensors --images "$(KNOTWORK_SHARED)/data/bsd400"
 
 published: build ## published models on twelve test images against PyTorch; needs KNOTWORK_SHARED and python3 with numpy, scikit-image
 	python3 benches/compare/set12.py

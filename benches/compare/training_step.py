@@ -3,7 +3,8 @@
 What is compared.  Steps on random 40x40 patches of one folder of images, noise uniform in [1, 30]/255, from the published weights: the
 program trains their 60 filters as one layer of 13x13 (10,140 multiply-adds per pixel; its solver is splitting, stopped at changes of 5e-4 noise
 levels, then conjugate gradients to 1e-2), PyTorch the three layers (12,900).  Processes alternate; of each, the steps behind the first
-count, which compiles.  Patches are not the same ones: iterations are printed.  `merged` has the tuned allocator.
+count, which compiles.  Patches are not the same ones: iterations are printed.  `merged` has the tuned allocator.  `knotwork, few knots`
+starts from the same function behind `train reduce`, which leaves the knots where its slope changes: what nonuniform knots are for.
 """
 
 import argparse
@@ -56,10 +57,10 @@ def run(command, environment):
         return stdout.read(), usage.ru_maxrss / 1024
 
 
-def knotwork(options, batch, folder):
+def knotwork(options, model, batch, folder):
     out = folder / f"training-{batch}"
     config = folder / "config.toml"
-    config.write_text(CONFIG.format(batch=batch, model=options.model, steps=options.steps))
+    config.write_text(CONFIG.format(batch=batch, model=model.resolve(), steps=options.steps))
     command = [options.bin, "ridge", config, "--images", options.images, "-o", out, "--timeout", "3000"]
     _, peak = run(command, {})
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -90,6 +91,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description="Time training steps against PyTorch.")
     parser.add_argument("--checkpoint", required=True, help="published .pth, config.json beside it")
     parser.add_argument("--model", type=Path, required=True, help="the same from `train import --collapse`")
+    parser.add_argument("--reduced", type=Path, required=True, help="that from `train reduce`")
     parser.add_argument("--bin", type=Path, required=True, help="target/release/train")
     parser.add_argument("--images", type=Path, required=True, help="folder of PNG images")
     parser.add_argument("--batch", type=int, action="append", help="batch size (repeatable); default 8, 32 and 128")
@@ -100,14 +102,14 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
-    options.model = options.model.resolve()
     processes = {
-        "knotwork": lambda batch, folder: knotwork(options, batch, folder),
+        "knotwork": lambda batch, folder: knotwork(options, options.model, batch, folder),
+        "knotwork, few knots": lambda batch, folder: knotwork(options, options.reduced, batch, folder),
         "torch as-shipped": lambda batch, _: pytorch(options, batch, "as-shipped", {}),
         "torch as-shipped, tuned": lambda batch, _: pytorch(options, batch, "as-shipped", KEEP_FREED_MEMORY),
         "torch merged, tuned": lambda batch, _: pytorch(options, batch, "merged", KEEP_FREED_MEMORY),
     }
-    print(f"{'batch':>5}  {'process':24}{'s/step':>8}{'ratio':>7}{'it':>6}{'adjoint':>9}{'peak MiB':>10}")
+    print(f"{'batch':>5}  {'process':24}{'s/step':>8}{'ratio':>7}{'to few':>7}{'it':>6}{'adjoint':>9}{'peak MiB':>10}")
     with tempfile.TemporaryDirectory() as name:
         for batch in options.batch or [8, 32, 128]:
             runs = {process: [] for process in processes}
@@ -116,10 +118,13 @@ def main():
                     runs[process].append(start(batch, Path(name)))
             medians = {p: [statistics.median(r["seconds"]) for r in own] for p, own in runs.items()}
             for process, own in runs.items():
-                ratio = statistics.median(a / b for a, b in zip(medians[process], medians["knotwork"]))
+                ratio, few = (
+                    statistics.median(a / b for a, b in zip(medians[process], medians[ours]))
+                    for ours in ("knotwork", "knotwork, few knots")
+                )
                 last = own[-1]
                 print(
-                    f"{batch:5}  {process:24}{statistics.median(medians[process]):8.2f}{ratio:7.2f}{last['iterations']:6.1f}"
+                    f"{batch:5}  {process:24}{statistics.median(medians[process]):8.2f}{ratio:7.2f}{few:7.2f}{last['iterations']:6.1f}"
                     f"{last['adjoint']:9.1f}{max(r['peak'] for r in own):10.0f}",
                     flush=True,
                 )
