@@ -127,6 +127,7 @@ impl CtArgs {
             limits: (0.0, f32::MAX),
             format: Format::NpyF32,
             model: DENOISING,
+            convex: None,
             files: vec![("geometry", path)],
             parameters,
         })

@@ -18,7 +18,7 @@ use crate::io::atomic::same_file;
 use crate::io::image::{Image, Stack, StackKind};
 use crate::io::toml_file;
 use crate::report::RunRecord;
-use crate::solver::{Stop, TOLERANCE};
+use crate::solver::Stop;
 use crate::{Error, Result};
 
 /// What all of them want to know.
@@ -272,6 +272,7 @@ impl Report<'_> {
             "pnp": self.chosen.pnp.as_ref().map(ChosenPnp::told),
             "adapter": gpu.adapter().name,
             "model": self.chosen.model.as_ref().map(|m| &m.name),
+            "first_model": self.chosen.first().map(|m| &m.name),
             "sigma": self.strength_of(self.chosen.sigma),
             "noise": self.strength_of(self.chosen.noise),
             "lambda": self.strength_of(self.chosen.lambda),
@@ -298,10 +299,11 @@ impl Report<'_> {
                 "sigma": self.strength_of(chosen.sigma),
                 "noise": self.strength_of(chosen.noise),
                 "lambda": self.strength_of(chosen.lambda),
-                "tolerance": args.solver.tol.unwrap_or(TOLERANCE),
+                "tolerance": args.solver.tol.unwrap_or(chosen.tolerance),
                 "max_iterations": args.solver.max_iter,
                 "box": args.solver.limits.unwrap_or(problem.limits),
                 "model": model.map(|m| &m.name),
+                "first_model": chosen.first().map(|m| &m.name),
                 "model_provenance": model.map(|m| &m.provenance),
             }),
         );

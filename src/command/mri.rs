@@ -316,6 +316,7 @@ fn problem(
         limits: (0.0, f32::MAX),
         format: Format::NpyF32,
         model: DENOISING,
+        convex: None,
         files,
         parameters,
     }

@@ -85,7 +85,7 @@ pub struct SolverArgs {
     /// Model file, or one of the shipped models: wcrr-64, wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom [default: one that suits the problem]
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Stop when the relative change of an iteration falls to this, and that of a step 1 / |H|^2 along the gradient where measurements are reconstructed [default: 1e-4; denoising by splitting: a change of 0.002 sigma]
+    /// Stop when the relative change of an iteration falls to this, and that of a step 1 / |H|^2 along the gradient where measurements are reconstructed [default: 1e-4, or 0.03 times the noise if that is less where pixels are measured; denoising by splitting: a change of 0.002 sigma]
     #[arg(long, value_name = "T", value_parser = parse_positive, allow_hyphen_values = true)]
     pub tol: Option<f64>,
     /// Stop after this many iterations

@@ -5,6 +5,7 @@ use super::pnp::Residual;
 use super::problem::{Chosen, Method, Problem};
 use crate::gpu::Gpu;
 use crate::layered::LayeredRunner;
+use crate::model::Ridge;
 use crate::model::device::RunOptions;
 use crate::operator::OperatorNorm;
 use crate::solver::{PlugAndPlay, Reconstructor, Regularizer, Settings, Stop};
@@ -21,7 +22,11 @@ pub struct Prepared<'p> {
 enum Engine<'p> {
     /// The direct inversion is all.
     Direct,
-    Descent(Box<Reconstructor<'p>>),
+    Descent {
+        /// Leads to where `last` starts.
+        first: Option<Box<Reconstructor<'p>>>,
+        last: Box<Reconstructor<'p>>,
+    },
     Pnp(Box<PlugAndPlay<'p, LayeredRunner>>),
 }
 
@@ -38,16 +43,27 @@ impl Problem {
         norm: Option<OperatorNorm>,
     ) -> Result<Prepared<'p>> {
         let limits = solver.limits.unwrap_or(self.limits);
-        let descent = |regularizer| -> Result<Engine<'p>> {
-            let settings = Settings {
-                // A weakly convex regularizer may fall for ever where nothing is measured: only a box bounds the energy.
-                limits: Some(limits),
-                ..solver.settings(chosen.lambda)
-            };
+        let options = RunOptions {
+            sigma: chosen.sigma,
+            style: None,
+            tile: solver.tile.map(|t| t as usize),
+        };
+        let descent = |regularizer, first: Option<&Ridge>| -> Result<Engine<'p>> {
             let norm = norm.map_or_else(|| self.operator.norm_squared(gpu), Ok)?;
-            let operator = self.operator.as_ref();
-            let reconstructor = Reconstructor::with_norm(gpu, operator, norm, regularizer, settings)?;
-            Ok(Engine::Descent(Box::new(reconstructor)))
+            let solve = |regularizer| {
+                let settings = Settings {
+                    // A weakly convex regularizer may fall for ever where nothing is measured: only a box bounds the energy.
+                    limits: Some(limits),
+                    tolerance: solver.tol.unwrap_or(chosen.tolerance),
+                    ..solver.settings(chosen.lambda)
+                };
+                Reconstructor::with_norm(gpu, self.operator.as_ref(), norm, regularizer, settings).map(Box::new)
+            };
+            let first = first.map(|convex| solve(Regularizer::Ridge(convex, options)));
+            Ok(Engine::Descent {
+                first: first.transpose()?,
+                last: solve(regularizer)?,
+            })
         };
         let engine = match (&chosen.pnp, chosen.method, &chosen.model) {
             (Some(pnp), _, _) => Engine::Pnp(Box::new(pnp.prepare(
@@ -56,15 +72,8 @@ impl Problem {
                 (solver, limits),
                 norm,
             )?)),
-            (None, Method::Model, Some(model)) => descent(Regularizer::Ridge(
-                model,
-                RunOptions {
-                    sigma: chosen.sigma,
-                    style: None,
-                    tile: solver.tile.map(|t| t as usize),
-                },
-            ))?,
-            (None, Method::Tv, _) => descent(Regularizer::TotalVariation)?,
+            (None, Method::Model, Some(model)) => descent(Regularizer::Ridge(model, options), chosen.first())?,
+            (None, Method::Tv, _) => descent(Regularizer::TotalVariation, None)?,
             _ => Engine::Direct,
         };
         Ok(Prepared {
@@ -92,13 +101,18 @@ impl Prepared<'_> {
         };
         let mut stops = Vec::new();
         for y in measured {
-            let start = self.start(y)?;
+            let mut start = self.start(y)?;
             match &self.engine {
                 Engine::Direct => solution.planes.extend(start),
-                Engine::Descent(reconstructor) => {
-                    let outcome = reconstructor.run(y, &start, &mut progress)?;
+                Engine::Descent { first, last } => {
+                    let mut before = 0;
+                    if let Some(first) = first {
+                        let outcome = first.run(y, &start, &mut progress)?;
+                        (start, before) = (outcome.image, outcome.iterations);
+                    }
+                    let outcome = last.run(y, &start, |done, change| progress(before + done, change))?;
                     *solution.energy.get_or_insert(0.0) += outcome.energy;
-                    solution.iterations = solution.iterations.max(outcome.iterations);
+                    solution.iterations = solution.iterations.max(before + outcome.iterations);
                     stops.push(outcome.stop);
                     solution.planes.extend(outcome.image);
                 }
@@ -133,7 +147,7 @@ impl Prepared<'_> {
     pub fn constants(&self) -> Result<Option<serde_json::Value>> {
         match &self.engine {
             Engine::Direct => None,
-            Engine::Descent(reconstructor) => Some(serde_json::to_value(reconstructor.constants())),
+            Engine::Descent { last, .. } => Some(serde_json::to_value(last.constants())),
             Engine::Pnp(solver) => Some(serde_json::to_value(solver.constants())),
         }
         .transpose()
@@ -148,7 +162,7 @@ pub struct Solution {
     pub planes: Vec<f32>,
     /// Energy at the end, where there is one.
     pub energy: Option<f64>,
-    /// Iterations, of the plane that took most.
+    /// Iterations with all regularizers, of the plane that took most.
     pub iterations: usize,
     /// Why it ended.
     pub stop: Stop,

@@ -13,7 +13,7 @@ use crate::io::image::Format;
 use crate::io::noise;
 use crate::model::{Ridge, Shipped};
 use crate::operator::{LinearOperator, OperatorNorm};
-use crate::solver::{Algorithm, Point};
+use crate::solver::{Algorithm, Point, TOLERANCE};
 use crate::{Error, Result};
 
 /// How an image is reconstructed.
@@ -65,6 +65,9 @@ pub struct Problem {
     pub format: Format,
     /// The model, unless one is named.
     pub model: &'static Shipped,
+    /// The convex regularizer from whose minimiser a weakly convex one starts, where the direct inversion is so far from the image
+    /// that it would end in a bad minimum.
+    pub convex: Option<&'static Shipped>,
     /// What was read besides the measurement, and what for.
     pub files: Vec<(&'static str, PathBuf)>,
     /// Parameters of the operator, for the record.
@@ -80,8 +83,13 @@ pub type Direct = dyn Fn(&Gpu, &[f32]) -> Result<Vec<f32>>;
 /// Noise of the direct inversion per unit of noise in the measurement.
 #[derive(Clone, Copy, Debug)]
 pub enum Gain {
-    /// Measurements are pixels, whose noise is amplified by this factor where the operator is undone.
-    Pixels(f64),
+    /// Measurements are pixels.
+    Pixels {
+        /// By this factor undoing the operator amplifies their noise.
+        factor: f64,
+        /// The least noise level for which the model runs, unless one is given: what was not measured counts as noise, too.
+        least_level: f64,
+    },
     /// Found by inverting white noise, times this factor.
     OfDirect(f64),
     /// Of no account beside what was not measured.
@@ -138,17 +146,36 @@ pub struct Chosen {
     pub method: Method,
     /// The regularizer, for [`Method::Model`].
     pub model: Option<Ridge>,
+    /// See [`Problem::convex`]; only beside a weakly convex model.
+    pub convex: Option<Ridge>,
     /// Weight of the regularizer.
     pub lambda: f64,
     /// Noise level for which the model runs.
     pub sigma: f64,
     /// Noise of the measurement.
     pub noise: f64,
+    /// The relative change at which the solver stops, unless it is told so.
+    pub tolerance: f64,
     /// Denoiser and iteration, for [`Method::Pnp`].
     pub pnp: Option<ChosenPnp>,
 }
 
+/// Where pixels are measured, reconstructions stop at relative changes of at most this many times their noise: steps are short where
+/// there is little, and from another minimiser, and would pass for the last.
+const TOLERANCE_PER_NOISE: f64 = 0.03;
+
+/// But not at less: what rounding changes would keep them going.
+const LEAST_TOLERANCE: f64 = 1e-6;
+
+/// The model of a problem is its default one down to this part of the default noise level; below, the convex one is.
+const LEAST_LEVEL: f64 = 0.5;
+
 impl Chosen {
+    /// The convex regularizer that is minimised first, at the same weight and level, if it is made for that level.
+    pub fn first(&self) -> Option<&Ridge> {
+        self.convex.as_ref().filter(|convex| convex.alphas(self.sigma).is_ok())
+    }
+
     /// What a search varies: see [`Strength::searched`].
     pub fn point(&self) -> Point {
         match &self.pnp {
@@ -221,24 +248,33 @@ impl Problem {
         let ratio = (noise / sigma).powi(2).max(least);
         let (model, lambda) = match method {
             Method::Model => {
-                let model = load_model(named, self.model, sigma)?;
+                let model = load_model(named, self.default_model(gpu, noise, sigma)?, sigma)?;
                 model.alphas(sigma)?;
                 (Some(model), ratio)
             }
             _ => (None, TV_SCALE * sigma * ratio),
         };
+        let convex = match &model {
+            Some(model) if model.weak_convexity() > 0.0 => self.convex.map(Shipped::model).transpose()?,
+            _ => None,
+        };
         Ok(Chosen {
             method,
             model,
+            convex,
             lambda: strength.lambda.unwrap_or(lambda),
             sigma,
             noise,
+            tolerance: match self.gain {
+                Gain::Pixels { .. } if noise > 0.0 => (TOLERANCE_PER_NOISE * noise).clamp(LEAST_TOLERANCE, TOLERANCE),
+                _ => TOLERANCE,
+            },
             pnp: None,
         })
     }
 
     fn choose_pnp(&self, gpu: &Gpu, strength: &Strength, given: Option<f64>) -> Result<Chosen> {
-        if strength.sigma.is_some() && !matches!(self.gain, Gain::Pixels(_)) {
+        if strength.sigma.is_some() && !matches!(self.gain, Gain::Pixels { .. }) {
             return Err(Error::Usage(
                 "--sigma has no part in --method pnp; use --noise, or --step and --strength".into(),
             ));
@@ -255,9 +291,11 @@ impl Problem {
         Ok(Chosen {
             method: Method::Pnp,
             model: None,
+            convex: None,
             lambda: 0.0,
             sigma: 0.0,
             noise: given.unwrap_or(0.0),
+            tolerance: TOLERANCE,
             pnp: Some(ChosenPnp::new(gpu, self.operator.as_ref(), strength, noise)?),
         })
     }
@@ -265,7 +303,7 @@ impl Problem {
     /// The noise of the measurement as it was given, or estimated.
     fn noise(&self, strength: &Strength) -> Option<f64> {
         strength.noise.or(match self.gain {
-            Gain::Pixels(_) => strength.sigma,
+            Gain::Pixels { .. } => strength.sigma,
             Gain::OfDirect(_) | Gain::Missing { .. } => self.noise,
         })
     }
@@ -285,10 +323,26 @@ impl Problem {
         Ok(())
     }
 
+    /// The model that is used where none is named. At levels that are low for the noise a weakly convex one takes artefacts of what was
+    /// not measured for edges.
+    fn default_model(&self, gpu: &Gpu, noise: f64, sigma: f64) -> Result<&'static Shipped> {
+        match self.convex {
+            Some(convex) => {
+                let usual = self.level(gpu, noise)?.min(self.model.model()?.sigma_range.1);
+                Ok(if sigma < LEAST_LEVEL * usual {
+                    convex
+                } else {
+                    self.model
+                })
+            }
+            None => Ok(self.model),
+        }
+    }
+
     /// The noise level for which a model runs by default.
     fn level(&self, gpu: &Gpu, noise: f64) -> Result<f64> {
         match self.gain {
-            Gain::Pixels(factor) => Ok(factor * noise),
+            Gain::Pixels { factor, least_level } => Ok((factor * noise).max(least_level)),
             Gain::Missing { level, .. } => Ok(level),
             Gain::OfDirect(factor) => {
                 let [rows, cols] = self.operator.range();

@@ -36,11 +36,11 @@ pub const SHIPPED: &[Shipped] = shipped![
     "wcrr-phantom"
 ];
 
-/// What denoising, CT and MRI use where none is named.
+/// What reconstructions use where none is named, but for inpainting.
 pub const DENOISING: &Shipped = &SHIPPED[0];
 
-/// What other reconstructions use: where a measurement does not see everything, responses grow far beyond those of noisy images,
-/// and a weakly convex regularizer may reward them for growing on. A convex one never does.
+/// What inpainting uses, and where sharpening starts with a weakly convex model: where a measurement does not see everything, responses may
+/// grow far beyond those of noisy images, and a weakly convex regularizer may reward them for growing on. A convex one never does.
 pub const CONVEX: &Shipped = &SHIPPED[3];
 
 /// What is used for noise levels beyond the range of the trained ones.

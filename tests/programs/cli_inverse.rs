@@ -1,10 +1,15 @@
 //! `reconstruct inpaint`, `deblur` and `upscale` as a user meets them.
 
+use std::path::Path;
+
 use crate::common::{gpu, turn, values};
 use crate::program::{Place, RECONSTRUCT};
 use knotwork::io::image::{Format, Image};
-use knotwork::operator::{Blur, Boundary, apply};
+use knotwork::model::Shipped;
+use knotwork::model::device::RunOptions;
+use knotwork::operator::{Blur, Boundary, Mask, apply};
 use knotwork::report::metrics::psnr;
+use knotwork::solver::{Reconstructor, Regularizer, Settings};
 
 const SIZE: [usize; 2] = [36, 48];
 
@@ -89,6 +94,97 @@ fn missing_pixels_are_filled_in() {
     let before = psnr(&filled(0.4), &truth()).unwrap();
     let after = run(&place, "inpaint y.npy --mask mask.png --sigma 0.02 --max-iter 3000");
     assert!(after > before + 8.0, "{before} to {after}");
+}
+
+/// The program's image is that of the solver started where a convex regularizer has its minimiser, bit for bit.
+#[test]
+fn a_weakly_convex_regularizer_starts_where_a_convex_one_ends() {
+    let _turn = turn();
+    let place = place();
+    let mask: Vec<f32> = values(8, SIZE[0] * SIZE[1])
+        .iter()
+        .map(|v| f32::from(*v > 0.0))
+        .collect();
+    let measured: Vec<f32> = noisy(truth(), 0.01).iter().zip(&mask).map(|(y, m)| y * m).collect();
+    let write = |name: &str, values: &[f32]| gray(SIZE, values.to_vec()).write(place.path(name), Format::NpyF32);
+    write("y.npy", &measured).unwrap();
+    write("mask.npy", &mask).unwrap();
+    let line = |model: &str| {
+        format!("inpaint y.npy --mask mask.npy --sigma 0.002 --model {model} -o out.npy --max-iter 3000 --json --quiet")
+    };
+    let result = place.run(&line("wcrr-small")).success("wcrr-small").json();
+    assert_eq!(result["first_model"], "crr-48");
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.path("out.run.json")).unwrap()).unwrap();
+    assert_eq!(record["settings"]["tolerance"], 6e-5);
+    let out = Image::read(place.path("out.npy")).unwrap();
+
+    let operator = Mask::new(SIZE, mask.clone()).unwrap();
+    let seen: f32 = mask.iter().sum();
+    let mean = measured.iter().sum::<f32>() / seen;
+    let direct: Vec<f32> = measured
+        .iter()
+        .zip(&mask)
+        .map(|(y, m)| if *m > 0.0 { y.clamp(0.0, 1.0) } else { mean })
+        .collect();
+    let solve = |name: &str, start: &[f32]| {
+        let model = Shipped::or_file(Path::new(name)).unwrap();
+        let settings = Settings {
+            lambda: 1.0,
+            tolerance: 6e-5,
+            max_iterations: 3000,
+            limits: Some((0.0, 1.0)),
+            ..Settings::default()
+        };
+        let options = RunOptions {
+            sigma: 0.002,
+            style: None,
+            tile: None,
+        };
+        let regularizer = Regularizer::Ridge(&model, options);
+        let solver = Reconstructor::new(gpu(), &operator, regularizer, settings).unwrap();
+        solver.run(&measured, start, |_, _| {}).unwrap()
+    };
+    let convex = solve("crr-48", &direct);
+    let both = solve("wcrr-small", &convex.image);
+    let alone = solve("wcrr-small", &direct);
+    assert_eq!(out.planes, both.image);
+    assert_ne!(out.planes, alone.image);
+    assert_eq!(result["iterations"], convex.iterations + both.iterations);
+
+    let result = place.run(&line("crr-32")).success("crr-32").json();
+    assert!(result["first_model"].is_null(), "{result}");
+}
+
+/// Weakly convex at the level that suits the noise, convex at levels that are lower by hand, and never below the least level by itself.
+#[test]
+fn default_models_and_levels() {
+    let place = place();
+    gray([18, 24], truth().into_iter().step_by(4).collect())
+        .write(place.path("y.npy"), Format::NpyF32)
+        .unwrap();
+    for (options, model, first, level) in [
+        ("--noise 0.01", "wcrr-64", "crr-48", 0.08),
+        ("--noise 0.0001", "wcrr-64", "crr-48", 4.0 / 255.0),
+        ("--noise 0.05", "wcrr-64", "crr-48", 30.0 / 255.0),
+        ("--sigma 0.04 --noise 0.01", "wcrr-64", "crr-48", 0.04),
+        ("--sigma 0.03 --noise 0.01", "crr-48", "", 0.03),
+        ("--sigma 0.01", "crr-48", "", 0.01),
+        ("--sigma 0.01 --model wcrr-small", "wcrr-small", "crr-48", 0.01),
+    ] {
+        let result = place
+            .run(&format!(
+                "upscale y.npy --factor 2 {options} -o out.npy --max-iter 1 --json --quiet"
+            ))
+            .success(options)
+            .json();
+        assert_eq!(result["model"], model, "{options}");
+        assert_eq!(result["first_model"].as_str().unwrap_or(""), first, "{options}");
+        assert!(
+            (result["sigma"].as_f64().unwrap() - level).abs() < 1e-9,
+            "{options}: {result}"
+        );
+    }
 }
 
 #[test]
