@@ -196,7 +196,8 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
     let chosen = problem.choose(&gpu, &strength)?;
     let solving = Instant::now();
-    let bar = console.progress(args.solver.max_iter);
+    let regularizers = 1 + usize::from(chosen.first().is_some());
+    let bar = console.progress(regularizers * args.solver.max_iter);
     let solution = problem.solve(&gpu, &chosen, &args.solver, None, |iterations, change| {
         bar.set_position(iterations as u64);
         bar.set_message(format!("change {change:.1e}"));

@@ -88,7 +88,7 @@ pub struct SolverArgs {
     /// Stop when the relative change of an iteration falls to this, and that of a step 1 / |H|^2 along the gradient where measurements are reconstructed [default: 1e-4, or 0.03 times the noise if that is less where pixels are measured; denoising by splitting: a change of 0.002 sigma]
     #[arg(long, value_name = "T", value_parser = parse_positive, allow_hyphen_values = true)]
     pub tol: Option<f64>,
-    /// Stop after this many iterations
+    /// Stop after this many iterations, of each regularizer where a convex one comes first
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
     pub max_iter: usize,
     /// Keep pixels in LOW,HIGH (0,1 for images) or nonnegative (0,inf)

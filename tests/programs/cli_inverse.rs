@@ -33,6 +33,12 @@ fn truth() -> Vec<f32> {
         .collect()
 }
 
+/// Half of the pixels.
+fn mask() -> Vec<f32> {
+    let draws = values(8, SIZE[0] * SIZE[1]);
+    draws.iter().map(|v| f32::from(*v > 0.0)).collect()
+}
+
 fn noisy(values_of: Vec<f32>, sigma: f32) -> Vec<f32> {
     // Uniform values of variance 1.
     let noise = values(5, values_of.len());
@@ -63,6 +69,10 @@ fn run(place: &Place, line: &str) -> f64 {
     score
 }
 
+fn record(place: &Place) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(place.path("out.run.json")).unwrap()).unwrap()
+}
+
 fn place() -> Place {
     let place = Place::new();
     let write = |name: &str, image: Image| image.write(place.path(name), Format::NpyF32).unwrap();
@@ -73,10 +83,7 @@ fn place() -> Place {
 #[test]
 fn missing_pixels_are_filled_in() {
     let place = place();
-    let mask: Vec<f32> = values(8, SIZE[0] * SIZE[1])
-        .iter()
-        .map(|v| f32::from(*v > 0.0))
-        .collect();
+    let mask = mask();
     let measured: Vec<f32> = noisy(truth(), 0.02).iter().zip(&mask).map(|(y, m)| y * m).collect();
     gray(SIZE, measured.clone())
         .write(place.path("y.npy"), Format::NpyF32)
@@ -101,10 +108,7 @@ fn missing_pixels_are_filled_in() {
 fn a_weakly_convex_regularizer_starts_where_a_convex_one_ends() {
     let _turn = turn();
     let place = place();
-    let mask: Vec<f32> = values(8, SIZE[0] * SIZE[1])
-        .iter()
-        .map(|v| f32::from(*v > 0.0))
-        .collect();
+    let mask = mask();
     let measured: Vec<f32> = noisy(truth(), 0.01).iter().zip(&mask).map(|(y, m)| y * m).collect();
     let write = |name: &str, values: &[f32]| gray(SIZE, values.to_vec()).write(place.path(name), Format::NpyF32);
     write("y.npy", &measured).unwrap();
@@ -114,9 +118,7 @@ fn a_weakly_convex_regularizer_starts_where_a_convex_one_ends() {
     };
     let result = place.run(&line("wcrr-small")).success("wcrr-small").json();
     assert_eq!(result["first_model"], "crr-48");
-    let record: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(place.path("out.run.json")).unwrap()).unwrap();
-    assert_eq!(record["settings"]["tolerance"], 6e-5);
+    assert_eq!(record(&place)["settings"]["tolerance"], 6e-5);
     let out = Image::read(place.path("out.npy")).unwrap();
 
     let operator = Mask::new(SIZE, mask.clone()).unwrap();
@@ -163,14 +165,15 @@ fn default_models_and_levels() {
     gray([18, 24], truth().into_iter().step_by(4).collect())
         .write(place.path("y.npy"), Format::NpyF32)
         .unwrap();
-    for (options, model, first, level) in [
-        ("--noise 0.01", "wcrr-64", "crr-48", 0.08),
-        ("--noise 0.0001", "wcrr-64", "crr-48", 4.0 / 255.0),
-        ("--noise 0.05", "wcrr-64", "crr-48", 30.0 / 255.0),
-        ("--sigma 0.04 --noise 0.01", "wcrr-64", "crr-48", 0.04),
-        ("--sigma 0.03 --noise 0.01", "crr-48", "", 0.03),
-        ("--sigma 0.01", "crr-48", "", 0.01),
-        ("--sigma 0.01 --model wcrr-small", "wcrr-small", "crr-48", 0.01),
+    for (options, model, first, level, tolerance) in [
+        ("--noise 0.01", "wcrr-64", "crr-48", 0.08, 1e-4),
+        ("--noise 0.001", "wcrr-64", "crr-48", 4.0 / 255.0, 3e-5),
+        ("--noise 0.00001", "wcrr-64", "crr-48", 4.0 / 255.0, 1e-6),
+        ("--noise 0.05", "wcrr-64", "crr-48", 30.0 / 255.0, 1e-4),
+        ("--sigma 0.04 --noise 0.01", "wcrr-64", "crr-48", 0.04, 1e-4),
+        ("--sigma 0.03 --noise 0.01", "crr-48", "", 0.03, 1e-4),
+        ("--sigma 0.01", "crr-48", "", 0.01, 1e-4),
+        ("--sigma 0.01 --model wcrr-small", "wcrr-small", "crr-48", 0.01, 1e-4),
     ] {
         let result = place
             .run(&format!(
@@ -178,6 +181,8 @@ fn default_models_and_levels() {
             ))
             .success(options)
             .json();
+        let used = record(&place)["settings"]["tolerance"].as_f64().unwrap();
+        assert!((used - tolerance).abs() < 1e-12, "{options}: tolerance {used}");
         assert_eq!(result["model"], model, "{options}");
         assert_eq!(result["first_model"].as_str().unwrap_or(""), first, "{options}");
         assert!(
