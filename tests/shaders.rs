@@ -15,7 +15,8 @@ use knotwork::layered::{CombinationParams, GramParams, PlaneSumParams};
 use knotwork::model::device::{EnergyParams, LoadParams};
 use knotwork::network::{LayerParams, LossParams, MatrixParams, MatrixRecord, SplineParams};
 use knotwork::operator::{
-    Beam, ChirpParams, CorrelateParams, FftParams, FilterParams, FrameParams, MaskParams, MriParams, RadonParams, View,
+    Beam, ChirpParams, CorrelateParams, FftParams, FilterParams, FrameParams, MaskParams, MriParams, RadonParams,
+    TorusParams, View,
 };
 use knotwork::solver::{
     AgdParams, AgdState, DescentParams, DescentState, NormaliseParams, PnpParams, PnpState, ProxParams, SplitParams,
@@ -310,6 +311,9 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<FrameParams>("frame_pad"),
         mismatches::<FrameParams>("frame_fold"),
         mismatches::<CorrelateParams>("frame_correlate"),
+        mismatches::<TorusParams>("torus_embed"),
+        mismatches::<TorusParams>("torus_multiply"),
+        mismatches::<TorusParams>("torus_take"),
         mismatches::<FftParams>("fft_radix"),
         mismatches::<FftParams>("fft_radix4"),
         mismatches::<ChirpParams>("fft_chirp"),

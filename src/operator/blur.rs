@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::frame::Frame;
-use super::{LinearOperator, Pass, check_buffer};
+use super::frame::{Frame, continued};
+use super::torus::Torus;
+use super::{LinearOperator, OperatorNorm, Pass, check_buffer, perron_bound};
 use crate::gpu::{Bound, Buffer, Gpu, Work};
+use crate::model::NormKind;
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
@@ -42,6 +44,15 @@ pub enum Boundary {
     Reflect = 2,
 }
 
+/// How a blur is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Tap by tap.
+    Taps,
+    /// As a product of spectra.
+    Fourier,
+}
+
 /// `y(r, c) = sum_{i, j} k(i, j) x(step r + i - a, step c + j - b)` with `x` continued by the boundary rule; rows and columns
 /// of the result are those of the image divided by `step`. A kernel with a centre is a correlation about it: mirror the
 /// kernel for a convolution.
@@ -53,19 +64,23 @@ pub struct Blur {
     anchor: [usize; 2],
     step: usize,
     boundary: Boundary,
+    way: Way,
 }
 
-/// Rows and columns of the largest kernel: one invocation walks over all of it, and lavapipe of Mesa 22.3 silently ends
-/// loops after 65535 rounds per invocation.
-const LARGEST_KERNEL: usize = 127;
+/// Rows and columns of the largest kernel that is computed tap by tap: one invocation walks over all of it, and lavapipe of Mesa 22.3
+/// silently ends loops after 65535 rounds per invocation.
+const MOST_TAPS_PER_SIDE: usize = 127;
+
+/// From so many taps on transforms take less time (`benches/README.md`).
+const FOURIER_FROM: usize = 300;
 
 impl Blur {
     /// A blur of images of `size` = rows, columns by a kernel (row, column) of `kernel_size`, about its centre
     /// `(kernel_size - 1) / 2`, rounded down.
     ///
     /// # Errors
-    /// [`Error::Data`] for a kernel without entries, above 127 rows or columns, larger than the image, not finite, or
-    /// whose sum is zero (it would take away the mean of every image).
+    /// [`Error::Data`] for a kernel without entries, larger than the image, not finite, or whose sum is zero (it would take away the
+    /// mean of every image).
     pub fn new(size: [usize; 2], kernel: Vec<f32>, kernel_size: [usize; 2], boundary: Boundary) -> Result<Self> {
         let fail = |why: String| Err(Error::Data(why));
         let [rows, cols] = kernel_size;
@@ -75,10 +90,9 @@ impl Blur {
                 kernel.len()
             ));
         }
-        if rows.max(cols) > LARGEST_KERNEL || rows > size[0] || cols > size[1] {
+        if rows > size[0] || cols > size[1] {
             return fail(format!(
-                "a kernel of {rows} x {cols} is too large: at most {LARGEST_KERNEL} rows and columns and no more than the \
-                 image's {} x {}; crop its zeros",
+                "a kernel of {rows} x {cols} is larger than the image of {} x {}; crop its zeros",
                 size[0], size[1]
             ));
         }
@@ -99,7 +113,32 @@ impl Blur {
             anchor: [(rows - 1) / 2, (cols - 1) / 2],
             step: 1,
             boundary,
+            way: if rows * cols < FOURIER_FROM {
+                Way::Taps
+            } else {
+                Way::Fourier
+            },
         })
+    }
+
+    /// The same blur, computed that way.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for transforms of a down-sampling, and for kernels above 127 rows or columns tap by tap.
+    pub fn computed(self, way: Way) -> Result<Self> {
+        let too_large = way == Way::Taps && self.kernel_size.iter().any(|k| *k > MOST_TAPS_PER_SIDE);
+        if too_large || (way == Way::Fourier && self.step > 1) {
+            return Err(Error::Usage(format!(
+                "a blur by {} x {} values of which every {}. is kept is not computed by {way:?}",
+                self.kernel_size[0], self.kernel_size[1], self.step
+            )));
+        }
+        Ok(Self { way, ..self })
+    }
+
+    /// How it is computed.
+    pub fn way(&self) -> Way {
+        self.way
     }
 
     /// Down-sampling by `factor` = 2, 3 or 4 with reflected boundary. The anti-alias filter is separable, the cubic of
@@ -133,9 +172,18 @@ impl Blur {
             .iter()
             .flat_map(|a| taps.iter().map(move |b| (a.1 * b.1 / (sum * sum)) as f32))
             .collect();
+        if size.iter().any(|s| *s < taps.len()) {
+            return Err(Error::Data(format!(
+                "{} x {} pixels are too few beside those that are {factor} times as small; want at least {} in both directions",
+                size[0],
+                size[1],
+                taps.len().next_multiple_of(factor)
+            )));
+        }
         let mut blur = Self::new(size, kernel, [taps.len(); 2], Boundary::Reflect)?;
         blur.anchor = [anchor as usize; 2];
         blur.step = factor;
+        blur.way = Way::Taps;
         Ok(blur)
     }
 
@@ -239,6 +287,22 @@ impl Blur {
     }
 }
 
+impl Blur {
+    /// Appends the correlation of the frame in `src` to `dst` by transforms, or what transposes it.
+    fn product(
+        &self,
+        gpu: &Gpu,
+        transposed: bool,
+        src: (&Buffer, [usize; 2]),
+        dst: (&Buffer, [usize; 2]),
+        pass: &mut Pass,
+    ) -> Result<()> {
+        let torus = Torus::new(self.frame().size)?;
+        let spectrum = torus.spectrum(gpu, &self.kernel, self.kernel_size)?;
+        torus.correlate(gpu, &spectrum, transposed, src, dst, pass)
+    }
+}
+
 /// The cubic convolution kernel of Keys with a = -1/2.
 fn cubic(x: f64) -> f64 {
     let x = x.abs();
@@ -248,6 +312,46 @@ fn cubic(x: f64) -> f64 {
         -0.5 * x.powi(3) + 2.5 * x.powi(2) - 4.0 * x + 2.0
     } else {
         0.0
+    }
+}
+
+impl Blur {
+    /// `|H|^2 <= |H|_1 |H|_inf` with the largest sums of magnitudes over a column and a row, in f64 from sums of the kernel over
+    /// rectangles. Tight for kernels without negative values.
+    fn sums_bound(&self) -> f64 {
+        let [kernel_rows, kernel_cols] = self.kernel_size;
+        // At (i, j) the sum over the kernel's rows below i and columns below j.
+        let width = kernel_cols + 1;
+        let mut total = vec![0.0; (kernel_rows + 1) * width];
+        for i in 0..kernel_rows {
+            let mut row = 0.0;
+            for j in 0..kernel_cols {
+                row += f64::from(self.kernel[i * kernel_cols + j].abs());
+                total[(i + 1) * width + j + 1] = total[i * width + j + 1] + row;
+            }
+        }
+        // The taps with which pixels of the result meet a position of the frame.
+        let met = |at: usize, pixels: usize, taps: usize| (at + 1).saturating_sub(pixels)..(at + 1).min(taps);
+        let frame = self.frame();
+        let mut columns = vec![0.0; self.size[0] * self.size[1]];
+        for r in 0..frame.size[0] {
+            let Some(row) = continued(r, frame.lead[0], self.size[0], self.boundary) else {
+                continue;
+            };
+            let i = met(r, self.size[0], kernel_rows);
+            for c in 0..frame.size[1] {
+                if let Some(col) = continued(c, frame.lead[1], self.size[1], self.boundary) {
+                    let j = met(c, self.size[1], kernel_cols);
+                    let sum = |i: usize, j: usize| total[i * width + j];
+                    columns[row * self.size[1] + col] +=
+                        sum(i.end, j.end) - sum(i.start, j.end) - sum(i.end, j.start) + sum(i.start, j.start);
+                }
+            }
+        }
+        let largest = columns.into_iter().fold(0.0, f64::max);
+        // What f64 and, in the spectrum of the kernel, f32 round.
+        let rounding = self.additions() as f64 * f64::from(f32::EPSILON);
+        largest * total.last().copied().unwrap_or(0.0) * (1.0 + rounding)
     }
 }
 
@@ -268,21 +372,33 @@ impl LinearOperator for Blur {
         let mut pass = Pass::default();
         let (bound, groups) = frame.pad(gpu, x, &padded)?;
         pass.push(bound, groups, 0);
-        let (bound, groups) = self.correlate(gpu, false, (&padded, frame.size[1]), (y, self.range()))?;
-        pass.push(bound, groups, 0);
+        match self.way {
+            Way::Taps => {
+                let (bound, groups) = self.correlate(gpu, false, (&padded, frame.size[1]), (y, self.range()))?;
+                pass.push(bound, groups, 0);
+            }
+            Way::Fourier => self.product(gpu, false, (&padded, frame.size), (y, self.range()), &mut pass)?,
+        }
         Ok(pass)
     }
 
     fn adjoint(&self, gpu: &Gpu, y: &Buffer, x: &Buffer) -> Result<Pass> {
         check_buffer("image", x, self.domain())?;
         check_buffer("measurement", y, self.range())?;
-        let (frame, spread) = (self.frame(), self.spread());
-        let (padded, wide) = (frame.buffer(gpu)?, spread.buffer(gpu)?);
+        let frame = self.frame();
+        let padded = frame.buffer(gpu)?;
         let mut pass = Pass::default();
-        let (bound, groups) = spread.pad(gpu, y, &wide)?;
-        pass.push(bound, groups, 0);
-        let (bound, groups) = self.correlate(gpu, true, (&wide, spread.size[1]), (&padded, frame.size))?;
-        pass.push(bound, groups, 0);
+        match self.way {
+            Way::Taps => {
+                let spread = self.spread();
+                let wide = spread.buffer(gpu)?;
+                let (bound, groups) = spread.pad(gpu, y, &wide)?;
+                pass.push(bound, groups, 0);
+                let (bound, groups) = self.correlate(gpu, true, (&wide, spread.size[1]), (&padded, frame.size))?;
+                pass.push(bound, groups, 0);
+            }
+            Way::Fourier => self.product(gpu, true, (y, self.range()), (&padded, frame.size), &mut pass)?,
+        }
         let (bound, groups) = frame.fold(gpu, &padded, x)?;
         pass.push(bound, groups, 0);
         Ok(pass)
@@ -296,6 +412,23 @@ impl LinearOperator for Blur {
     }
 
     fn additions(&self) -> usize {
-        2 * self.kernel.len() + 9
+        let once = match (self.way, Torus::new(self.frame().size)) {
+            (Way::Fourier, Ok(torus)) => torus.additions(),
+            _ => self.kernel.len(),
+        };
+        2 * once + 9
+    }
+
+    /// Tap by tap as for any operator; of transforms, where values share their rounding, the bound of the kernel's sums.
+    fn norm_squared(&self, gpu: &Gpu) -> Result<OperatorNorm> {
+        let squared = match (self.way, self.magnitude()) {
+            (Way::Fourier, _) => self.sums_bound(),
+            (Way::Taps, Some(magnitude)) => perron_bound(gpu, magnitude.as_ref())?,
+            (Way::Taps, None) => perron_bound(gpu, self)?,
+        };
+        Ok(OperatorNorm {
+            squared,
+            kind: NormKind::Bound,
+        })
     }
 }

@@ -26,6 +26,20 @@ shader_struct! {
     }
 }
 
+/// The image position that position `p` of a frame holds behind `lead` others, of an axis of `n` pixels; `None` for a zero. Less than `n`
+/// positions lie outside at either end (`frame_source` of `shaders/lib/frame.wgsl`).
+pub(super) fn continued(p: usize, lead: usize, n: usize, boundary: Boundary) -> Option<usize> {
+    let (before, behind) = (lead.checked_sub(p).filter(|by| *by > 0), (p + 1).checked_sub(lead + n));
+    match (boundary, before, behind.filter(|by| *by > 0)) {
+        (_, None, None) => Some(p - lead),
+        (Boundary::Zero, _, _) => None,
+        (Boundary::Circular, Some(by), _) => Some(n - by),
+        (Boundary::Circular, _, Some(by)) => Some(by - 1),
+        (Boundary::Reflect, Some(by), _) => Some(by),
+        (Boundary::Reflect, _, Some(by)) => Some(n - 1 - by),
+    }
+}
+
 /// An image of `image` = rows, columns in a frame of `size` behind `lead` rows and columns.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {

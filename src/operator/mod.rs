@@ -15,8 +15,9 @@ mod norm;
 mod phantom;
 mod radon;
 mod sampling;
+mod torus;
 
-pub use blur::{Blur, Boundary, CorrelateParams};
+pub use blur::{Blur, Boundary, CorrelateParams, Way};
 pub use fbp::{FilterParams, View, filtered_back_projection};
 pub use fft::{ChirpParams, Direction, Fft, FftParams, quick_length};
 pub use frame::FrameParams;
@@ -27,6 +28,7 @@ pub use mri::{Mri, MriParams, root_sum_of_squares};
 pub use phantom::{Ellipse, Phantom};
 pub use radon::{Beam, Radon, RadonParams};
 pub use sampling::{Cartesian, Pattern, coil_maps};
+pub use torus::TorusParams;
 
 use norm::perron_bound;
 
@@ -67,6 +69,10 @@ pub trait LinearOperator {
     fn magnitude(&self) -> Option<Box<dyn LinearOperator>> {
         None
     }
+
+    /// Sets to zero what of a measurement this operator leaves out: values that are zero in `H x` for every `x`, so that no image
+    /// accounts for them.
+    fn clear_unmeasured(&self, _measured: &mut [f32]) {}
 
     /// At most this many additions stand between an element of `x` and one of `H' H x`: what rounding in f32 grows with.
     fn additions(&self) -> usize;

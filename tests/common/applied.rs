@@ -57,6 +57,31 @@ pub fn check(name: &str, operator: &dyn LinearOperator, dense: &Dense) {
     );
 }
 
+/// The same for operators whose values share their rounding, as Fourier transforms do: in l2.
+pub fn check_spread(name: &str, operator: &dyn LinearOperator, dense: &Dense) {
+    let count = |[rows, cols]: [usize; 2]| rows * cols;
+    let x = values(1, count(operator.domain()));
+    let y = values(2, count(operator.range()));
+    let (forward, adjoint) = (run(operator, &x, false), run(operator, &y, true));
+    let size = dense.norm_squared().sqrt();
+    for (what, got, from, transposed) in [("H x", &forward, &x, false), ("H' y", &adjoint, &y, true)] {
+        let (want, _) = dense.apply(&widen(from), transposed);
+        let off: Vec<f64> = got.iter().zip(&want).map(|(g, w)| f64::from(*g) - w).collect();
+        let allowed = 1e-6 * size * norm(&widen(from));
+        assert!(
+            norm(&off) <= allowed,
+            "{name}: {what} off by {:e}, {allowed:e} allowed",
+            norm(&off)
+        );
+    }
+    let difference = (dot(&widen(&forward), &widen(&y)) - dot(&widen(&x), &widen(&adjoint))).abs();
+    let allowed = 1e-6 * size * norm(&widen(&x)) * norm(&widen(&y));
+    assert!(
+        difference <= allowed,
+        "{name}: <Hx, y> and <x, H'y> differ by {difference:e}, {allowed:e} allowed"
+    );
+}
+
 /// The bound holds and is not far off.
 pub fn check_norm(name: &str, operator: &dyn LinearOperator, dense: &Dense, slack: f64) {
     let bound = operator.norm_squared(gpu()).unwrap();

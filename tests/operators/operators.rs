@@ -1,9 +1,9 @@
 //! Forward operators and their adjoints against dense matrices in f64, and the bounds of their norms.
 
-use crate::applied::{check, check_norm, run};
+use crate::applied::{check, check_norm, check_spread, run};
 use crate::common::{gpu, turn, values};
 use crate::reference::operators;
-use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Mri, Radon, apply};
+use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Mri, Radon, Way, apply};
 
 const BOUNDARIES: [Boundary; 3] = [Boundary::Zero, Boundary::Circular, Boundary::Reflect];
 
@@ -63,6 +63,76 @@ fn blurs_with_every_boundary() {
             check_norm(&name, &blur, &operators::blur(&blur, size), 1.05);
         }
     }
+}
+
+/// The same matrix, by products of spectra.
+#[test]
+fn blurs_by_fourier_transforms() {
+    let _turn = turn();
+    for (size, kernel_size) in [
+        ([1, 1], [1, 1]),
+        ([13, 17], [3, 5]),
+        ([11, 9], [4, 2]),
+        ([9, 22], [9, 9]),
+        ([19, 23], [18, 17]),
+        ([5, 37], [2, 37]),
+    ] {
+        for boundary in BOUNDARIES {
+            let kernel: Vec<f32> = values(5, kernel_size[0] * kernel_size[1])
+                .iter()
+                .map(|v| v + 0.4)
+                .collect();
+            let blur = Blur::new(size, kernel, kernel_size, boundary).unwrap();
+            let blur = blur.computed(Way::Fourier).unwrap();
+            let dense = operators::blur(&blur, size);
+            let name = format!("{kernel_size:?} on {size:?}, {boundary:?}");
+            check_spread(&name, &blur, &dense);
+            check_norm(&name, &blur, &dense, f64::INFINITY);
+            let positive: Vec<f32> = blur.kernel().iter().map(|k| k.abs() + 0.01).collect();
+            let blur = Blur::new(size, positive, kernel_size, boundary).unwrap();
+            let blur = blur.computed(Way::Fourier).unwrap();
+            check_norm(&format!("positive {name}"), &blur, &operators::blur(&blur, size), 2.5);
+        }
+    }
+}
+
+/// Large kernels go by transforms, of sides that walks tap by tap do not reach, too.
+#[test]
+fn large_blurs() {
+    let _turn = turn();
+    let size = [150, 161];
+    let kernel = |side: usize| values(6, side * side).iter().map(|v| v + 0.3).collect::<Vec<f32>>();
+    let blur = |side| Blur::new(size, kernel(side), [side; 2], Boundary::Reflect).unwrap();
+    assert_eq!((blur(9).way(), blur(41).way()), (Way::Taps, Way::Fourier));
+    for side in [41, 120] {
+        let x = values(7, size[0] * size[1]);
+        for adjoint in [false, true] {
+            let taps = run(&blur(side).computed(Way::Taps).unwrap(), &x, adjoint);
+            let fourier = run(&blur(side), &x, adjoint);
+            let difference = crate::common::relative_l2(&fourier, &crate::reference::widen(&taps));
+            assert!(difference < 1e-5, "{side}, adjoint {adjoint}: {difference:e}");
+        }
+    }
+    // As tight as the bound of other operators is, but for the doubled pixels at the border.
+    let bell = |n: usize| (-(n as f32 - 15.0).powi(2) / 50.0).exp();
+    let gauss = (0..31 * 31).map(|n| bell(n / 31) * bell(n % 31)).collect();
+    let gauss = Blur::new(size, gauss, [31; 2], Boundary::Reflect).unwrap();
+    let [taps, fourier] = [Way::Taps, Way::Fourier].map(|way| {
+        let bound = gauss.clone().computed(way).unwrap().norm_squared(gpu()).unwrap();
+        bound.squared
+    });
+    assert!(fourier > 0.99 * taps && fourier < 1.25 * taps, "{taps} {fourier}");
+    let huge = blur(141);
+    assert!(huge.clone().computed(Way::Taps).is_err());
+    let (x, y) = (values(8, size[0] * size[1]), values(9, size[0] * size[1]));
+    let (hx, hy) = (run(&huge, &x, false), run(&huge, &y, true));
+    let dot = |a: &[f32], b: &[f32]| crate::reference::dot(&crate::reference::widen(a), &crate::reference::widen(b));
+    let (one, other) = (dot(&hx, &y), dot(&x, &hy));
+    assert!(
+        (one - other).abs() <= 1e-5 * (dot(&hx, &hx) * dot(&y, &y)).sqrt(),
+        "{one} {other}"
+    );
+    assert!(Blur::downsampling([32, 32], 2).unwrap().computed(Way::Fourier).is_err());
 }
 
 #[test]
@@ -138,7 +208,7 @@ fn operators_that_make_no_sense_are_refused() {
     let blur = |k: Vec<f32>, s: [usize; 2]| Blur::new([8, 8], k, s, Boundary::Reflect).map(drop);
     refused(blur(vec![1.0; 3], [2, 2]), "cannot have 3");
     refused(blur(vec![1.0, -1.0], [1, 2]), "sum is zero");
-    refused(blur(vec![1.0; 9], [1, 9]), "too large");
+    refused(blur(vec![1.0; 9], [1, 9]), "larger than");
     refused(blur(vec![1.0, f32::INFINITY], [1, 2]), "not finite");
     refused(Blur::downsampling([8, 9], 2).map(drop), "crop");
     refused(Blur::downsampling([10, 10], 5).map(drop), "2, 3 or 4");
