@@ -8,7 +8,7 @@ out=$1
 run=${KNOTWORK_BIN:-target/release/reconstruct}
 photo=assets/photos/camera.png
 mkdir -p "$out"
-psnr() { "$run" "$@" -o "$out/x.npy" --clean "$truth" --max-iter 600 --json -q | sed 's/.*"psnr":\([0-9.]*\).*/\1/'; }
+psnr() { "$run" "$@" -o "$out/x.npy" --clean "$truth" --json -q | sed 's/.*"psnr":\([0-9.]*\).*/\1/'; }
 
 # row NAME BASELINE LAMBDAS COMMAND...
 row() {

@@ -44,17 +44,16 @@ pub(super) fn read_geometry(path: &Path) -> Result<Geometry> {
 const LEVEL: f64 = 2.0;
 
 /// Standard deviation of white noise in a sinogram (angle, detector) from its fourth differences along the detectors, which
-/// are `sqrt(70)` times as noisy: what is measured varies smoothly from detector to detector. At least 1e-4 of the root mean square.
-fn estimate_noise(sinogram: &[f32], detectors: usize) -> f64 {
+/// are `sqrt(70)` times as noisy: what is measured varies smoothly from detector to detector.
+fn estimate_noise(sinogram: &[f32], detectors: usize) -> Option<f64> {
     let fourth = |w: &[f32]| {
         let [a, b, c, d, e] = std::array::from_fn(|i| f64::from(w[i]));
         (a - 4.0 * b + 6.0 * c - 4.0 * d + e) / 70.0_f64.sqrt()
     };
     let rows = sinogram.chunks_exact(detectors);
     let differences = rows.flat_map(|row| row.windows(5)).map(fourth).collect();
-    let squares: f64 = sinogram.iter().map(|v| f64::from(*v).powi(2)).sum();
-    let least = 1e-4 * (squares / sinogram.len() as f64).sqrt();
-    noise::deviation(differences).unwrap_or(0.0).max(least)
+    let least = noise::least(sinogram.iter().copied());
+    Some(noise::deviation(differences).unwrap_or(least).max(least))
 }
 
 impl Inverse for CtArgs {
@@ -118,7 +117,7 @@ impl CtArgs {
         Ok(Problem {
             name: "ct",
             operator: Box::new(operator),
-            noise: Some(estimate_noise(&measured.planes, detectors)),
+            noise: estimate_noise(&measured.planes, detectors),
             estimate: Some(Box::new(move |sinogram| estimate_noise(sinogram, detectors))),
             measured: vec![measured.planes],
             direct: Box::new(direct),

@@ -61,7 +61,11 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
         .map(|(c, n)| c + args.sigma as f32 * n)
         .collect();
     let noisy = Image::gray(clean.height, clean.width, planes, Format::Png8)?;
-    let model = AnyModel::Ridge(Box::new(load_model(args.model.as_deref(), DENOISING, args.sigma)?));
+    let model = AnyModel::Ridge(Box::new(load_model(
+        args.model.as_deref(),
+        || Ok(DENOISING),
+        args.sigma,
+    )?));
     let settings = SolveArgs {
         sigma: args.sigma,
         lambda: 1.0,

@@ -19,6 +19,7 @@ mod interrupt;
 mod inverse;
 mod job;
 mod kernel_styles;
+mod masks;
 mod model_tools;
 mod mri;
 mod options;

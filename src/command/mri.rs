@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::inverse::{Inverse, InverseArgs};
-use super::pixels::{blame, read_mask};
+use super::masks::read_mask;
+use super::pixels::blame;
 use super::problem::{Gain, Method, Problem};
 use super::stack::Measurements;
 use crate::gpu::Gpu;
@@ -20,7 +21,7 @@ use crate::{Error, Result};
 /// Arguments of `reconstruct mri`.
 #[derive(Args, Clone, Debug)]
 pub struct MriArgs {
-    /// Which samples were measured: an image or NPY array (row, column) or (column) of zeros and ones [default: the input's name with
+    /// Which samples were measured: an image or NPY array (row, column) or (column) of zeros and ones or booleans [default: the input's name with
     /// .mask.npy]
     #[arg(long, value_name = "FILE")]
     pub mask: Option<PathBuf>,
@@ -143,25 +144,6 @@ impl Measurements for Volume {
     }
 }
 
-/// The mask in a file for k-space of `size`: an NPY array of zeros and ones, one per sample or per column, or an image.
-fn read_sampling(path: &Path, [rows, cols]: [usize; 2]) -> Result<Vec<f32>> {
-    if path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("npy")) {
-        return Ok(read_mask(path, [rows, cols])?.values().to_vec());
-    }
-    let array = Array::read(path)?;
-    let values = array.values().to_f32();
-    match *array.shape() {
-        [r, c] if [r, c] == [rows, cols] && !array.values().is_complex() => Ok(values),
-        [c] if c == cols && !array.values().is_complex() => Ok(values.repeat(rows)),
-        ref shape => Err(Error::input(
-            path,
-            format!(
-                "a mask of shape {shape:?} for k-space of {rows} x {cols}; want ({rows}, {cols}) or ({cols},) of zeros and ones"
-            ),
-        )),
-    }
-}
-
 impl MriArgs {
     /// The files and what is in them: mask, and maps where there are any.
     fn operator(&self, kspace: &Coils) -> Result<(Mri, Vec<(&'static str, PathBuf)>)> {
@@ -173,7 +155,7 @@ impl MriArgs {
             None => Err(Error::input(&beside, format!("no such file; name one with {option}"))),
         };
         let mask_path = named(&self.mask, mask_beside(input), "--mask")?;
-        let mask = read_sampling(&mask_path, kspace.size)?;
+        let mask = read_mask(&mask_path, kspace.size)?;
         let maps_path = match (&self.maps, kspace.several) {
             (None, false) => None,
             _ => Some(named(&self.maps, maps_beside(input), "--maps")?),
@@ -264,7 +246,7 @@ impl MriArgs {
         let (size, coils) = (kspace.size, kspace.coils);
         let beside = Some(mask_beside(&self.common.input)).filter(|path| path.exists());
         let (mask, files) = match self.mask.clone().or(beside) {
-            Some(path) => (read_sampling(&path, size)?, vec![("mask", path)]),
+            Some(path) => (read_mask(&path, size)?, vec![("mask", path)]),
             None => (vec![1.0; size[0] * size[1]], Vec::new()),
         };
         let single = Mri::new(size, mask, None);
@@ -299,14 +281,14 @@ fn problem(
     kspace: Coils,
     operator: Mri,
     method: (Method, impl Fn(&Gpu, &[f32]) -> Result<Vec<f32>> + 'static),
-    estimate: impl Fn(&[f32]) -> f64 + 'static,
+    estimate: impl Fn(&[f32]) -> Option<f64> + 'static,
     files: Vec<(&'static str, PathBuf)>,
     parameters: serde_json::Value,
 ) -> Problem {
     let measured = kspace.values.into_flattened();
     Problem {
         name: "mri",
-        noise: Some(estimate(&measured)),
+        noise: estimate(&measured),
         estimate: Some(Box::new(estimate)),
         operator: Box::new(operator),
         measured: vec![measured],
@@ -333,17 +315,12 @@ const MISSING: Gain = Gain::Missing {
 /// One takes the tenth of the measured samples that is farthest from frequency zero, where images have least. The other one,
 /// where a coil `sees_image` as it is, takes pairs of opposite frequencies, whose samples of a real image are conjugates of
 /// each other: `(y(f) - conj y(-f)) / sqrt(2)` is noise alone. At least 1e-4 of the root mean square.
-fn estimate_noise(kspace: &[[f32; 2]], [rows, cols]: [usize; 2], mask: &[f32], sees_image: bool) -> f64 {
-    let coils = kspace.len() / (rows * cols);
+fn estimate_noise(kspace: &[[f32; 2]], [rows, cols]: [usize; 2], mask: &[f32], sees_image: bool) -> Option<f64> {
     let frequency = |i: usize, n: usize| (i as f64 - (n / 2) as f64) / n as f64;
     let radius = |at: usize| frequency(at / cols, rows).hypot(frequency(at % cols, cols));
     let mut measured: Vec<usize> = (0..rows * cols).filter(|&at| mask[at] > 0.0).collect();
     let parts = |at: usize| kspace.iter().skip(at).step_by(rows * cols).flatten();
-    let all = measured
-        .iter()
-        .flat_map(|&at| parts(at))
-        .map(|part| f64::from(*part).powi(2));
-    let least = 1e-4 * (all.sum::<f64>() / (2 * coils * measured.len()) as f64).sqrt();
+    let least = noise::least(measured.iter().flat_map(|&at| parts(at)).copied());
 
     let opposite = |i: usize, n: usize| (n / 2 * 2 + n - i) % n;
     let differences = measured.iter().flat_map(|&at| {
@@ -369,5 +346,5 @@ fn estimate_noise(kspace: &[[f32; 2]], [rows, cols]: [usize; 2], mask: &[f32], s
             .collect(),
     );
     let smaller = [conjugate, outer].into_iter().flatten().fold(f64::INFINITY, f64::min);
-    smaller.max(least)
+    Some(smaller.max(least))
 }

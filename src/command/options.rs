@@ -89,7 +89,7 @@ pub struct SolverArgs {
     #[arg(long, value_name = "T", value_parser = parse_positive, allow_hyphen_values = true)]
     pub tol: Option<f64>,
     /// Stop after this many iterations, of each regularizer where a convex one comes first
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse_count)]
     pub max_iter: usize,
     /// Keep pixels in LOW,HIGH (0,1 for images) or nonnegative (0,inf)
     #[arg(long = "box", value_name = "LOW,HIGH", value_parser = parse_box, allow_hyphen_values = true)]
@@ -176,9 +176,16 @@ fn parse_box(text: &str) -> std::result::Result<(f32, f32), String> {
     }
 }
 
-/// The model named, a file or a shipped one, or `choice` if that is right for noise of `sigma`.
-pub(super) fn load_model(path: Option<&Path>, choice: &Shipped, sigma: f64) -> Result<Ridge> {
-    path.map_or_else(|| Shipped::for_level(choice, sigma), Shipped::or_file)
+/// The model named, a file or a shipped one, or the `choice` if that is right for noise of `sigma`.
+pub(super) fn load_model(
+    path: Option<&Path>,
+    choice: impl FnOnce() -> Result<&'static Shipped>,
+    sigma: f64,
+) -> Result<Ridge> {
+    match path {
+        Some(path) => Shipped::or_file(path),
+        None => Shipped::for_level(choice()?, sigma),
+    }
 }
 
 /// Mean PSNR over everything and SSIM averaged over planes.

@@ -6,10 +6,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::inverse::{Inverse, InverseArgs};
-use super::problem::{Direct, Gain, Problem};
+use super::masks::read_mask;
+use super::problem::{Direct, Estimate, Gain, Problem};
 use super::stack::Measurements;
 use crate::gpu::Gpu;
 use crate::io::image::{Image, StackKind};
+use crate::io::noise;
 use crate::model::{CONVEX, DENOISING};
 use crate::operator::{Blur, Boundary, LinearOperator, Mask};
 use crate::{Error, Result};
@@ -17,7 +19,7 @@ use crate::{Error, Result};
 /// Arguments of `reconstruct inpaint`.
 #[derive(Args, Clone, Debug)]
 pub struct InpaintArgs {
-    /// Image of the same size: 0 where a pixel is missing, the largest value (1, 255) where it was measured
+    /// Image or NPY array of the same size: 0 (false) where a pixel is missing, 1, the largest value (255) or true where it was measured
     #[arg(long, value_name = "FILE")]
     pub mask: PathBuf,
     /// Common options
@@ -66,22 +68,6 @@ pub(super) fn blame<T>(path: &Path, result: Result<T>) -> Result<T> {
     })
 }
 
-/// The mask in a file for images of `size`.
-pub(super) fn read_mask(path: &Path, size: [usize; 2]) -> Result<Mask> {
-    let mask = Image::read(path)?;
-    if mask.channels != 1 || [mask.height, mask.width] != size {
-        let [rows, cols] = size;
-        return Err(Error::input(
-            path,
-            format!(
-                "a mask of {} x {} x {} values for an image of {rows} x {cols}: give one plane of the same size",
-                mask.channels, mask.height, mask.width
-            ),
-        ));
-    }
-    blame(path, Mask::new(size, mask.planes))
-}
-
 impl BlurArgs {
     /// The blur of images of `size`.
     ///
@@ -110,6 +96,20 @@ const SHARPENED: Gain = Gain::Pixels {
     least_level: 4.0 / 255.0,
 };
 
+fn planes(image: &Image) -> Vec<Vec<f32>> {
+    (0..image.channels).map(|c| image.plane(c).to_vec()).collect()
+}
+
+/// The noise of an image where `mask` is not 0, and how it is estimated of others like it. One level for all channels, the least that any
+/// of them asks for: colours that an image hardly has say little.
+fn estimated(measured: &Image, mask: Option<Vec<f32>>) -> (Option<f64>, Option<Box<Estimate>>) {
+    let cols = measured.width;
+    let estimate = move |y: &[f32]| noise::of_image(y, cols, mask.as_deref());
+    let each = planes(measured);
+    let least = each.iter().filter_map(|y| estimate(y)).min_by(f64::total_cmp);
+    (least, Some(Box::new(estimate)))
+}
+
 /// The problem of images measured as images.
 fn problem(
     name: &'static str,
@@ -120,15 +120,16 @@ fn problem(
     files: Vec<(&'static str, PathBuf)>,
     parameters: serde_json::Value,
 ) -> Problem {
+    let (noise, estimate) = estimated(measured, None);
     Problem {
         name,
         operator,
-        measured: (0..measured.channels).map(|c| measured.plane(c).to_vec()).collect(),
+        measured: planes(measured),
         direct,
         direct_method: None,
         gain,
-        noise: None,
-        estimate: None,
+        noise,
+        estimate,
         limits: (0.0, 1.0),
         format: measured.format,
         model: DENOISING,
@@ -157,8 +158,10 @@ impl Inverse for InpaintArgs {
 
 impl InpaintArgs {
     fn problem_of(&self, measured: &Image) -> Result<Problem> {
-        let operator = read_mask(&self.mask, [measured.height, measured.width])?;
+        let size = [measured.height, measured.width];
+        let operator = blame(&self.mask, Mask::new(size, read_mask(&self.mask, size)?))?;
         let mask = operator.values().to_vec();
+        let (noise, estimate) = estimated(measured, Some(mask.clone()));
         // Missing pixels start at the mean of the others.
         let direct = move |_: &Gpu, y: &[f32]| {
             let seen = || y.iter().zip(&mask).filter(|(_, m)| **m > 0.0).map(|(y, _)| *y);
@@ -182,6 +185,8 @@ impl InpaintArgs {
         // The weakly convex ones need many more iterations here for little.
         Ok(Problem {
             model: CONVEX,
+            noise,
+            estimate,
             ..inpaint
         })
     }

@@ -101,6 +101,9 @@ impl Prepared<'_> {
         };
         let mut stops = Vec::new();
         for y in measured {
+            let mut y = y.clone();
+            self.problem.operator.clear_unmeasured(&mut y);
+            let y = y.as_slice();
             let mut start = self.start(y)?;
             match &self.engine {
                 Engine::Direct => solution.planes.extend(start),

@@ -74,8 +74,8 @@ pub struct Problem {
     pub parameters: serde_json::Value,
 }
 
-/// From a measured plane to the standard deviation of its noise.
-pub type Estimate = dyn Fn(&[f32]) -> f64;
+/// From a measured plane to the standard deviation of its noise; `None` where too little was measured to tell.
+pub type Estimate = dyn Fn(&[f32]) -> Option<f64>;
 
 /// From a measured plane to an image.
 pub type Direct = dyn Fn(&Gpu, &[f32]) -> Result<Vec<f32>>;
@@ -248,7 +248,7 @@ impl Problem {
         let ratio = (noise / sigma).powi(2).max(least);
         let (model, lambda) = match method {
             Method::Model => {
-                let model = load_model(named, self.default_model(gpu, noise, sigma)?, sigma)?;
+                let model = load_model(named, || self.default_model(gpu, noise, sigma), sigma)?;
                 model.alphas(sigma)?;
                 (Some(model), ratio)
             }
@@ -302,10 +302,12 @@ impl Problem {
 
     /// The noise of the measurement as it was given, or estimated.
     fn noise(&self, strength: &Strength) -> Option<f64> {
-        strength.noise.or(match self.gain {
-            Gain::Pixels { .. } => strength.sigma,
-            Gain::OfDirect(_) | Gain::Missing { .. } => self.noise,
-        })
+        // Of pixels a level alone is that of their noise; beside a weight it is the model's.
+        let level = match self.gain {
+            Gain::Pixels { .. } if strength.lambda.is_none() => strength.sigma,
+            _ => None,
+        };
+        strength.noise.or(level).or(self.noise)
     }
 
     fn check_method(&self, method: Method) -> Result<()> {
@@ -372,6 +374,6 @@ impl Problem {
 
 fn unknown_noise() -> Error {
     Error::Usage(
-        "give the noise of the measurement: --sigma 0.02 or 5/255, or --noise in the measurement's units".into(),
+        "too little was measured to tell the noise; give it: --sigma 0.02 or 5/255, or --noise in the measurement's units".into(),
     )
 }

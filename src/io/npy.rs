@@ -20,7 +20,7 @@ const ALIGNMENT: usize = 64;
 /// The elements of an [`Array`] in row-major order, in the type the file has.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
-    /// Unsigned bytes, `|u1`.
+    /// Unsigned bytes, `|u1`; booleans, `|b1`, become 0 and 255, as black and white do in images.
     U8(Vec<u8>),
     /// Unsigned 16-bit integers, `u2`.
     U16(Vec<u16>),
@@ -228,6 +228,11 @@ impl Header {
         let fortran_order = self.fortran_order;
         Ok(match kind {
             "u1" => Values::U8(in_order(fortran_order, shape, decode!(u8, 1))?),
+            "b1" => {
+                let mut bytes = decode!(u8, 1);
+                bytes.iter_mut().filter(|b| **b != 0).for_each(|b| *b = u8::MAX);
+                Values::U8(in_order(fortran_order, shape, bytes)?)
+            }
             "u2" => Values::U16(in_order(fortran_order, shape, decode!(u16, 1))?),
             "i4" => Values::I32(in_order(fortran_order, shape, decode!(i32, 1))?),
             "i8" => Values::I64(in_order(fortran_order, shape, decode!(i64, 1))?),
@@ -242,7 +247,7 @@ impl Header {
     /// Bytes of an element of a type that is read.
     fn element_bytes(&self) -> Option<usize> {
         match self.descr.split_at_checked(1)?.1 {
-            "u1" => Some(1),
+            "u1" | "b1" => Some(1),
             "u2" => Some(2),
             "i4" | "f4" => Some(4),
             "i8" | "f8" | "c8" => Some(8),

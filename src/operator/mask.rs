@@ -104,6 +104,11 @@ impl LinearOperator for Mask {
         self.pass(gpu, y, x)
     }
 
+    fn clear_unmeasured(&self, measured: &mut [f32]) {
+        let values = measured.iter_mut().zip(&self.mask);
+        values.filter(|(_, m)| **m == 0.0).for_each(|(y, _)| *y = 0.0);
+    }
+
     fn additions(&self) -> usize {
         1
     }

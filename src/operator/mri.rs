@@ -203,6 +203,15 @@ impl LinearOperator for Mri {
         Ok(pass)
     }
 
+    fn clear_unmeasured(&self, measured: &mut [f32]) {
+        let samples = measured.as_chunks_mut::<2>().0.iter_mut();
+        let masks = self.mask.values().iter().cycle();
+        samples
+            .zip(masks)
+            .filter(|(_, m)| **m == 0.0)
+            .for_each(|(y, _)| *y = [0.0; 2]);
+    }
+
     fn additions(&self) -> usize {
         2 * self.fft.additions() + self.coils + 4
     }

@@ -83,6 +83,13 @@ fn other_spellings_are_understood() {
     let python_2 = file("{'descr': '|u1', 'fortran_order': False, 'shape': (2L,), }", &[1, 2]);
     assert_eq!(Array::from_bytes(&python_2).unwrap().shape(), [2]);
 
+    let booleans = file("{'descr': '|b1', 'fortran_order': False, 'shape': (2, 1), }", &[1, 0]);
+    assert_eq!(
+        *Array::from_bytes(&booleans).unwrap().values(),
+        Values::U8(vec![255, 0]),
+        "black and white"
+    );
+
     let header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }";
     let mut version_2 = b"\x93NUMPY\x02\x00".to_vec();
     version_2.extend(u32::try_from(header.len()).unwrap().to_le_bytes());

@@ -266,7 +266,7 @@ fn mistakes_are_one_line() {
     refuses(
         "inpaint clean.npy --mask small.npy -o o.npy --sigma 0.1",
         3,
-        &["small.npy", "same size"],
+        &["small.npy", "36 x 48"],
     );
     refuses(
         "inpaint clean.npy --mask nowhere.npy -o o.npy --sigma 0.1",
@@ -281,7 +281,7 @@ fn mistakes_are_one_line() {
     refuses(
         "deblur clean.npy --kernel wide.npy -o o.npy --sigma 0.1",
         3,
-        &["wide.npy", "too large"],
+        &["wide.npy", "larger than"],
     );
     refuses("upscale clean.npy --factor 5 -o o.npy --sigma 0.1", 2, &["factor"]);
     refuses(

@@ -236,7 +236,6 @@ fn mistakes_are_one_line() {
         2,
         &["--sigma", "--noise"],
     );
-    refuses("deblur t.npy --kernel t.npy --denoiser d.safetensors", 2, &["--noise"]);
     refuses(
         "ct s.npy --denoiser d.safetensors --method tv",
         2,

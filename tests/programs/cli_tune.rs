@@ -81,6 +81,49 @@ fn finds_the_best_of_what_it_tried_and_goes_on_where_it_was_stopped() {
     assert!(other["computed"].as_u64().unwrap() >= 9);
 }
 
+/// The settings say everything that the scores rest on, also where it was left open: which model, and when pixels are done.
+#[test]
+fn settings_reconstruct_what_was_scored() {
+    let place = Place::new();
+    std::fs::write(place.path("k.pgm"), "P2\n3 3\n9\n1 2 1\n2 4 2\n1 2 1\n").unwrap();
+    let run = |line: String| place.run(&line).success(&line);
+    run("simulate phantom -o t.npy --size 32 --seed 4 -q".into());
+    run("simulate deblur t.npy --kernel k.pgm -o b.npy --noise 0.01 --seed 2 -q".into());
+    std::fs::write(
+        place.path("m.jsonl"),
+        "{\"id\":\"a\",\"input\":\"b.npy\",\"clean\":\"t.npy\"}\n",
+    )
+    .unwrap();
+    for given in ["", " --noise 0.01", " --sigma 0.02", " --noise 0.01 --model wcrr-small"] {
+        let common = format!("--kernel k.pgm --max-iter 60{given}");
+        let tuned = run(format!(
+            "tune --manifest m.jsonl -o b.toml --until 2.5 --json -q -- deblur {common}"
+        ))
+        .json();
+        let line = "deblur b.npy --kernel k.pgm --max-iter 60 --settings b.toml -o x.npy --clean t.npy --json -q";
+        let again = run(line.into()).json();
+        assert_eq!(again["psnr"], tuned["psnr"], "{given}");
+        std::fs::remove_file(place.path("b.scores.csv")).unwrap();
+    }
+}
+
+#[test]
+fn a_search_of_one_part_takes_what_others_found() {
+    let place = place();
+    let mut ended = Vec::new();
+    while ended.iter().filter(|code| **code == Some(0)).count() < 2 && ended.len() < 40 {
+        let shard = ended.len() % 2;
+        ended.push(tune(&place, &format!("-o part.toml --shard {shard}/2")).code);
+    }
+    let whole = tune(&place, "-o part.toml").success("whole").json();
+    assert_eq!(whole["computed"], 0, "{whole}");
+    // And parts what was found by one, or by other parts.
+    assert_eq!(
+        tune(&place, "-o part.toml --shard 1/3").success("third").json()["computed"],
+        0
+    );
+}
+
 #[test]
 fn parts_find_the_same_together() {
     let place = place();

@@ -23,6 +23,7 @@ mod cli_flow;
 mod cli_inverse;
 mod cli_kernels;
 mod cli_layered;
+mod cli_measured;
 mod cli_models;
 mod cli_mri;
 mod cli_pnp;

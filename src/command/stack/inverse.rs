@@ -39,7 +39,7 @@ pub(in super::super) fn reconstruct_stack(
     let each = |index| -> Result<()> {
         let measured = stack.read(index)?;
         if let Some(estimate) = &problem.estimate {
-            noise.extend(measured.iter().map(|plane| estimate(plane)));
+            noise.extend(measured.iter().filter_map(|plane| estimate(plane)));
         }
         Ok(())
     };

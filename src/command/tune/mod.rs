@@ -158,19 +158,7 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
                 .into(),
         ));
     }
-    let there = chosen.at(best).pnp;
-    let found = Strength {
-        method: Some(chosen.method),
-        model: candidates[0].strength.model.clone(),
-        lambda: chosen.pnp.is_none().then_some(best[0]),
-        sigma: chosen.pnp.is_none().then_some(best[1]),
-        noise: None,
-        denoiser: candidates[0].strength.denoiser.clone(),
-        algorithm: there.as_ref().map(|pnp| pnp.algorithm),
-        step: there.as_ref().map(|pnp| pnp.step),
-        averaging: there.as_ref().map(|pnp| pnp.averaging),
-        strength: there.as_ref().map(|pnp| pnp.strength),
-    };
+    let found = settings(&chosen, &candidates[0].strength, best);
     toml_file::write(&args.output, &found)?;
     let mut result = json!({
         "output": args.output,
@@ -202,6 +190,28 @@ pub fn tune(args: &TuneArgs) -> Result<()> {
         best[1]
     ));
     console.result(&result)
+}
+
+/// What is written for a point, from what the search began with. The model has its name, for which one is the default depends on the
+/// strength.
+fn settings(chosen: &Chosen, given: &Strength, point: Point) -> Strength {
+    let there = chosen.at(point).pnp;
+    let regularized = there.is_none();
+    Strength {
+        method: Some(chosen.method),
+        model: given
+            .model
+            .clone()
+            .or(chosen.model.as_ref().map(|m| m.name.clone().into())),
+        lambda: regularized.then_some(point[0]),
+        sigma: regularized.then_some(point[1]),
+        noise: given.noise.filter(|noise| *noise > 0.0),
+        denoiser: given.denoiser.clone(),
+        algorithm: there.as_ref().map(|pnp| pnp.algorithm),
+        step: there.as_ref().map(|pnp| pnp.step),
+        averaging: there.as_ref().map(|pnp| pnp.averaging),
+        strength: there.as_ref().map(|pnp| pnp.strength),
+    }
 }
 
 fn stop(interrupt: &Interrupt, budget: Option<f64>, begin: Instant) -> Option<String> {
@@ -265,13 +275,18 @@ fn candidate(manifest: &Path, item: Item) -> Result<Candidate> {
     })
 }
 
-/// Reconstructs at a point. A reconstruction that diverges scores NaN, for the search goes on elsewhere.
+/// Reconstructs at a point, as whoever is given these settings will. A reconstruction that diverges scores NaN, for the search goes on elsewhere.
 fn score(gpu: &Gpu, candidate: &mut Candidate, chosen: &Chosen, point: Point) -> Result<Row> {
     let norm = match candidate.norm {
         Some(norm) => norm,
         None => *candidate.norm.insert(candidate.problem.operator.norm_squared(gpu)?),
     };
-    let here = chosen.at(point);
+    let here = match chosen.pnp {
+        Some(_) => chosen.at(point),
+        None => candidate
+            .problem
+            .choose(gpu, &settings(chosen, &candidate.strength, point))?,
+    };
     let command = candidate.item.job.inverse();
     let solver = &command
         .ok_or_else(|| Error::Internal("no problem".into()))?

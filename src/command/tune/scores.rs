@@ -55,7 +55,8 @@ impl Row {
 pub(super) struct Scores {
     path: PathBuf,
     file: File,
-    others: Vec<PathBuf>,
+    /// The table of a search without parts.
+    whole: PathBuf,
     header: String,
     known: HashMap<(String, [u64; 2]), f64>,
 }
@@ -78,10 +79,6 @@ impl Scores {
         } else {
             part(path, shard.index, shard.count)
         };
-        let others = (0..shard.count)
-            .filter(|index| !whole && *index != shard.index)
-            .map(|index| part(path, index, shard.count))
-            .collect();
         let failed = |e: std::io::Error| Error::output(&own, format!("{e}; check the path and the disk"));
         let mut known = HashMap::new();
         let size = std::fs::metadata(&own).map(|m| m.len()).unwrap_or(0);
@@ -95,13 +92,15 @@ impl Scores {
         if kept == 0 {
             writeln!(file, "{header}").map_err(failed)?;
         }
-        Ok(Self {
+        let mut scores = Self {
             path: own,
             file,
-            others,
+            whole: path.to_path_buf(),
             header,
             known,
-        })
+        };
+        scores.read_others()?;
+        Ok(scores)
     }
 
     /// The table that is written.
@@ -128,16 +127,32 @@ impl Scores {
         Ok(())
     }
 
-    /// Reads what the other parts have found since.
+    /// Reads what others have found since: one search, or all parts, whatever their number.
     ///
     /// # Errors
     /// [`Error::Input`].
     pub fn read_others(&mut self) -> Result<()> {
-        for path in self.others.iter().filter(|path| path.exists()) {
-            read(path, &self.header, &mut self.known)?;
+        let folder = self.whole.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")));
+        let failed = |e: std::io::Error| Error::output(&self.path, format!("{e}; check the disk"));
+        for entry in entries.map_err(failed)? {
+            let path = self.whole.with_file_name(entry.map_err(failed)?.file_name());
+            if path != self.path && (path == self.whole || is_part(&self.whole, &path)) {
+                read(&path, &self.header, &mut self.known)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Whether `path` is one that [`part`] makes of `whole`.
+fn is_part(whole: &Path, path: &Path) -> bool {
+    let numbers = path
+        .file_stem()
+        .and_then(|stem| Path::new(stem).extension()?.to_str()?.split_once("-of-"));
+    numbers
+        .and_then(|(index, count)| Some(part(whole, index.parse().ok()?, count.parse().ok()?)))
+        .is_some_and(|name| name == path)
 }
 
 fn remember(known: &mut HashMap<(String, [u64; 2]), f64>, row: Row) {
