@@ -16,7 +16,9 @@ use crate::report::layered_report;
 use crate::report::metrics::psnr;
 use crate::spline::{SlopeBounds, Spline, rounded_inside};
 use crate::train::data::{Batch, Corpus};
-use crate::train::{Group, KnotEvent, LevelScore, Moments, Moves, Optimiser, Plan, Progress, StepReport, Training};
+use crate::train::{
+    Group, ImageLoss, KnotEvent, LevelScore, Moments, Moves, Optimiser, Plan, Progress, StepReport, Training,
+};
 use crate::{Error, Result};
 
 /// Attempts at bringing a layer's norm to 1 at most.
@@ -131,7 +133,7 @@ impl<'g> LayeredTrainer<'g> {
         })
     }
 
-    /// The loss and mean squared error of the network as it is, with the gradients on the device.
+    /// The loss of `D`, the mean over pixels, and the mean squared error of `N` as it is, with the gradients of the loss on the device.
     pub(super) fn loss(&self, patches: &Batch, keep: bool) -> Result<Option<(f64, f64)>> {
         let averaging = self.averaging();
         let patch = self.config.data.patch;
@@ -142,7 +144,12 @@ impl<'g> LayeredTrainer<'g> {
             target as f32
         };
         let targets: Vec<f32> = patches.clean.iter().zip(&measured).map(target).collect();
-        let weight = 1.0 / (self.config.batch * patch * patch) as f32;
+        // D(y) - c = a (N(y) - target): the loss of D, up to this, and its gradient.
+        let scale = match self.config.loss {
+            ImageLoss::L2 => averaging * averaging,
+            ImageLoss::L1 => averaging,
+        };
+        let weight = (scale / (self.config.batch * patch * patch) as f64) as f32;
         let mut recorder = self.gpu.record();
         self.parts.record_refresh(&mut recorder);
         recorder.submit();

@@ -9,6 +9,8 @@ mod reference;
 mod flow;
 mod flow_kernels;
 mod layered;
+mod layered_pairs;
+mod layered_training;
 mod network_gradient;
 mod network_trained;
 mod network_training;

@@ -113,17 +113,64 @@ impl Network {
         apply(&shape, taps, &[x.to_vec()], size).remove(0)
     }
 
-    fn activate(&self, set: usize, planes: &mut [Vec<f64>]) {
+    /// The length of what every layer reads, with filters as they are given: of the image, then of the activations.
+    pub fn responses(&self, filters: &[Vec<f64>], image: &[f64], size: [usize; 2]) -> Vec<f64> {
+        let length = |planes: &Planes| planes.iter().flatten().map(|v| v * v).sum::<f64>().sqrt();
+        let mut planes = vec![image.to_vec()];
+        let mut lengths = vec![length(&planes)];
+        for set in 0..self.knots.len() {
+            planes = correlate(&self.shapes[set], &filters[set], &planes, size);
+            self.activate(set, &mut planes);
+            lengths.push(length(&planes));
+        }
+        lengths
+    }
+
+    /// `J' J d` with the Jacobian `J` at `x` of a denoiser or of `P`, the only step of an unrolled network without a blur.
+    pub fn gram(&self, filters: &[Vec<f64>], x: &[f64], d: &[f64], size: [usize; 2]) -> Vec<f64> {
+        let (mut planes, mut along) = (vec![x.to_vec()], vec![d.to_vec()]);
+        let mut slopes = Vec::new();
+        for set in 0..self.knots.len() {
+            planes = correlate(&self.shapes[set], &filters[set], &planes, size);
+            along = correlate(&self.shapes[set], &filters[set], &along, size);
+            slopes.push(self.activate(set, &mut planes));
+            times(&mut along, &slopes[set]);
+        }
+        // The last layer and its adjoint, or the adjoint of the only one and that layer.
+        let last = filters.len() - 1;
+        let (shape, own) = (&self.shapes[last], &filters[last]);
+        let mut back = match self.architecture {
+            Architecture::Denoiser { .. } => scatter(shape, own, &correlate(shape, own, &along, size), size),
+            Architecture::Unrolled { .. } => correlate(shape, own, &scatter(shape, own, &along, size), size),
+        };
+        for set in (0..self.knots.len()).rev() {
+            times(&mut back, &slopes[set]);
+            back = scatter(&self.shapes[set], &filters[set], &back, size);
+        }
+        back.remove(0)
+    }
+
+    /// Applies the activations of a set in place; returns their slopes.
+    fn activate(&self, set: usize, planes: &mut [Vec<f64>]) -> Planes {
+        let mut slopes = Vec::new();
         for (c, plane) in planes.iter_mut().enumerate() {
             let alpha = self.logs[set][c].exp();
+            let (knots, values) = (&self.knots[set][c], &self.values[set][c]);
+            let mut own = Vec::with_capacity(plane.len());
             for u in plane.iter_mut() {
-                *u = interpolate(
-                    &self.knots[set][c],
-                    &self.values[set][c],
-                    alpha * (*u + self.shifts[set][c]),
-                ) / alpha;
+                let at = alpha * (*u + self.shifts[set][c]);
+                own.push(slope(knots, values, at));
+                *u = interpolate(knots, values, at) / alpha;
             }
+            slopes.push(own);
         }
+        slopes
+    }
+}
+
+fn times(planes: &mut Planes, factors: &Planes) {
+    for (v, f) in planes.iter_mut().flatten().zip(factors.iter().flatten()) {
+        *v *= f;
     }
 }
 
@@ -178,6 +225,9 @@ fn moved(shape: &LayerShape, w: &[f64], from: &[Vec<f64>], [h, wd]: [usize; 2], 
     for (o, i) in (0..shape.outputs).flat_map(|o| (0..shape.inputs).map(move |i| (o, i))) {
         for (ky, kx) in (0..shape.size).flat_map(|y| (0..shape.size).map(move |x| (y, x))) {
             let weight = w[shape.index(o, i, ky, kx)];
+            if weight == 0.0 {
+                continue;
+            }
             for (row, col) in (0..h).flat_map(|row| (0..wd).map(move |col| (row, col))) {
                 let (y, x) = (row + ky, col + kx);
                 if y < r || x < r || y - r >= h || x - r >= wd {
@@ -197,7 +247,16 @@ fn moved(shape: &LayerShape, w: &[f64], from: &[Vec<f64>], [h, wd]: [usize; 2], 
 
 /// A continuous piecewise-linear function through `(t, f)`, outer segments extended.
 pub fn interpolate(t: &[f64], f: &[f64], x: f64) -> f64 {
-    let segment = t[1..t.len() - 1].iter().filter(|k| x >= **k).count();
-    let slope = (f[segment + 1] - f[segment]) / (t[segment + 1] - t[segment]);
-    f[segment] + slope * (x - t[segment])
+    let segment = segment(t, x);
+    f[segment] + slope(t, f, x) * (x - t[segment])
+}
+
+/// Its slope, right of a knot the one behind it.
+fn slope(t: &[f64], f: &[f64], x: f64) -> f64 {
+    let segment = segment(t, x);
+    (f[segment + 1] - f[segment]) / (t[segment + 1] - t[segment])
+}
+
+fn segment(t: &[f64], x: f64) -> usize {
+    t[1..t.len() - 1].iter().filter(|k| x >= **k).count()
 }
