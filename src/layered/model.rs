@@ -203,6 +203,36 @@ impl Layered {
         }
     }
 
+    /// A certified bound of the Lipschitz constant of what plug-and-play takes of the network: of `N` of a denoiser, of `2 P - Id` of an
+    /// unrolled network with one layer. The Jacobian of `P` is `W' diag(phi') W`, symmetric with eigenvalues between `|W|^2 l` and `|W|^2 h` for
+    /// slopes in `[l, h]`, `l` taken for 0 where it is above; those of `2 P - Id` are at most `max(2 |W|^2 h - 1, 1 - 2 |W|^2 l)` in size.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an unrolled network whose steps differ: no one map is repeated.
+    pub fn plugged_lipschitz(&self) -> Result<f64> {
+        let Architecture::Unrolled { steps, .. } = self.architecture else {
+            return Ok(self.lipschitz());
+        };
+        if self.filters.len() != 1 {
+            return Err(Error::Data(format!(
+                "is an unrolled network whose {steps} steps have parameters of their own, so none of them can be repeated until it \
+                 converges; name one trained with tied = true or a model of `train denoiser`"
+            )));
+        }
+        let least = self.activations.iter().flatten().map(|s| s.slope_range().0);
+        let least = self.norms()[0].powi(2) * least.fold(0.0, f64::min);
+        Ok((2.0 * self.lipschitz() - 1.0).max(1.0 - 2.0 * least))
+    }
+
+    /// The noise level that `(Id + N) / 2` with `N` of [`Self::plugged_lipschitz`] takes away: that of a denoiser is its own; `P` stands for the
+    /// proximal operator of `step` times minus the logarithm of the images' density, times the variance of the noise.
+    pub fn plugged_level(&self) -> f64 {
+        match self.architecture {
+            Architecture::Denoiser { .. } => self.sigma,
+            Architecture::Unrolled { step, .. } => step.sqrt() * self.sigma,
+        }
+    }
+
     /// `|H|^2` of the blur of an unrolled network: the row sums of its Gram operator bound it.
     pub(crate) fn data_norm_squared(&self) -> Result<f64> {
         Ok(self.blur()?.map_or(1.0, |layer| norm::row_sum_bound(&layer)))

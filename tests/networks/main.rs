@@ -10,6 +10,7 @@ mod flow;
 mod flow_kernels;
 mod layered;
 mod layered_pairs;
+mod layered_solver;
 mod layered_training;
 mod network_gradient;
 mod network_trained;
