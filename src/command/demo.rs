@@ -14,7 +14,6 @@ use crate::io::image::{Format, Image, side_by_side};
 use crate::io::noise;
 use crate::model::DENOISING;
 use crate::report::RunRecord;
-use crate::solver::Method;
 use crate::{Error, Result};
 
 /// The photograph (CC0, see assets/photos/LICENCE.md).
@@ -68,13 +67,13 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     )?));
     let settings = SolveArgs {
         sigma: args.sigma,
-        lambda: 1.0,
+        lambda: None,
         solver: SolverArgs {
             model: args.model.clone(),
             tol: None,
-            max_iter: 300,
+            max_iter: None,
             limits: None,
-            solver: Method::Splitting,
+            solver: None,
             tile: None,
         },
     };
@@ -113,9 +112,9 @@ pub fn demo(args: &DemoArgs) -> Result<()> {
     let mut record = RunRecord::new(
         "demo",
         &gpu,
-        json!({ "sigma": args.sigma, "seed": args.seed, "lambda": settings.lambda, "noise_tolerance": settings.solver.settings(1.0).noise_tolerance,
+        json!({ "sigma": args.sigma, "seed": args.seed, "lambda": settings.lambda(), "noise_tolerance": settings.solver.settings(settings.lambda()).noise_tolerance,
             "max_iterations": settings.solver.max_iter, "model": model.name(), "model_provenance": model.provenance(),
-            "certificate": model.certificate(settings.lambda) }),
+            "certificate": model.certificate(settings.lambda()) }),
     );
     record.outputs = json!({ "noisy": named_hash(&path("noisy.png"))?, "denoised": named_hash(&path("denoised.png"))?,
         "side_by_side": named_hash(&path("side_by_side.png"))? });

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::any_model::AnyModel;
 use super::engine::{no_images, solve};
 use super::options::{
-    RunArgs, SolverArgs, model_source, named_hash, parse_level, parse_positive, quality, say_unfinished, scores_text,
+    RunArgs, SolverArgs, model_source, named_hash, parse_level, parse_positive, quality, refuse_for_network,
+    say_unfinished, scores_text,
 };
 use super::stack::denoise_stack;
 use crate::Result;
@@ -44,19 +45,27 @@ pub struct SolveArgs {
     /// Standard deviation of the noise, as a fraction of the image range: 0.098 or 25/255
     #[arg(long, value_name = "S", value_parser = parse_level, allow_hyphen_values = true)]
     pub sigma: f64,
-    /// Weight of the regularizer
-    #[arg(long, value_name = "L", default_value_t = 1.0, value_parser = parse_positive, allow_hyphen_values = true)]
-    pub lambda: f64,
+    /// Weight of the regularizer [default: 1]
+    #[arg(long, value_name = "L", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub lambda: Option<f64>,
     /// Model and solver
     #[command(flatten)]
     pub solver: SolverArgs,
+}
+
+impl SolveArgs {
+    /// The weight of the regularizer.
+    pub(super) fn lambda(&self) -> f64 {
+        self.lambda.unwrap_or(1.0)
+    }
 }
 
 impl DenoiseArgs {
     /// The model, which must denoise images of the noise level asked for.
     ///
     /// # Errors
-    /// [`crate::Error::Input`] for a file that holds none, [`crate::Error::Usage`] for a level beyond those it knows.
+    /// [`crate::Error::Input`] for a file that holds none, [`crate::Error::Usage`] for a level beyond those it knows or options of
+    /// regularizers with a network.
     pub(super) fn model(&self) -> Result<AnyModel> {
         let model = match self.solve.solver.model.as_deref() {
             Some(path) => AnyModel::open(path)?,
@@ -64,7 +73,11 @@ impl DenoiseArgs {
         };
         match &model {
             AnyModel::Ridge(ridge) => drop(ridge.alphas(self.solve.sigma)?),
-            AnyModel::Layered(_) => {}
+            AnyModel::Layered(network) => {
+                let weight = ("--lambda", self.solve.lambda.is_some());
+                let options = [&[weight][..], &self.solve.solver.of_iterations()].concat();
+                refuse_for_network(&network.name, &options)?;
+            }
             AnyModel::Flow(flow) => return Err(no_images(&flow.name)),
         }
         Ok(model)
@@ -83,12 +96,12 @@ impl DenoiseArgs {
             "box": self.solve.solver.limits,
             "model": model.name(),
             "model_provenance": model.provenance(),
-            "certificate": model.certificate(self.solve.lambda),
+            "certificate": model.certificate(self.solve.lambda()),
         });
         // A network solves nothing.
         if let AnyModel::Ridge(_) = model {
-            settings["lambda"] = json!(self.solve.lambda);
-            let solver = self.solve.solver.settings(self.solve.lambda);
+            settings["lambda"] = json!(self.solve.lambda());
+            let solver = self.solve.solver.settings(self.solve.lambda());
             settings["tolerance"] = json!(solver.tolerance);
             settings["noise_tolerance"] = json!(solver.noise_tolerance);
             settings["max_iterations"] = json!(solver.max_iterations);
@@ -176,7 +189,7 @@ pub(super) fn denoise(args: &DenoiseArgs, lent: Option<&Gpu>) -> Result<Value> {
     record.write(&record_path)?;
 
     if solved.stop == Stop::MaxIterations {
-        say_unfinished(&console, args.solve.solver.max_iter);
+        say_unfinished(&console, args.solve.solver.max_iter());
     }
     let score = scores_text(scores);
     console.say(format!(

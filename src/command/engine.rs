@@ -67,7 +67,7 @@ impl<'g> Engine<'g> {
     }
 
     fn ridge(gpu: &'g Gpu, model: &Ridge, args: &SolveArgs, size: [usize; 2], planes: usize) -> Result<Kind<'g>> {
-        let settings = args.solver.settings(args.lambda);
+        let settings = args.solver.settings(args.lambda());
         let options = RunOptions {
             sigma: args.sigma,
             style: None,
@@ -179,7 +179,7 @@ pub(super) struct Solved {
 pub(super) fn solve(gpu: &Gpu, model: &AnyModel, args: &SolveArgs, image: &Image, console: &Console) -> Result<Solved> {
     let engine = Engine::new(gpu, model, args, [image.height, image.width], image.channels)?;
     let start = Instant::now();
-    let bar = console.progress(args.solver.max_iter);
+    let bar = console.progress(args.solver.max_iter());
     let planes: Vec<&[f32]> = (0..image.channels).map(|channel| image.plane(channel)).collect();
     let done = engine.run(&planes, |iterations, running, change| {
         bar.set_position(iterations as u64);

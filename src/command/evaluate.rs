@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::CommonArgs;
 use super::any_model::AnyModel;
-use super::options::{parse_count, parse_level, parse_positive, quality};
+use super::options::{MAX_ITERATIONS, parse_count, parse_level, parse_positive, quality, refuse_for_network};
 use crate::gpu::Gpu;
 use crate::io::folder::Folder;
 use crate::io::image::Image;
@@ -32,18 +32,18 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "S,S,..", value_delimiter = ',', default_value = "5,15,25", value_parser = parse_noise,
           allow_hyphen_values = true)]
     pub sigma: Vec<f64>,
-    /// Weight of the regularizer
-    #[arg(long, value_name = "L", default_value_t = 1.0, value_parser = parse_positive, allow_hyphen_values = true)]
-    pub lambda: f64,
+    /// Weight of the regularizer [default: 1]
+    #[arg(long, value_name = "L", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub lambda: Option<f64>,
     /// Stop when the relative change of an iteration falls to this [default: 1e-4; by splitting, a change of 0.002 sigma]
     #[arg(long, value_name = "T", value_parser = parse_positive, allow_hyphen_values = true)]
     pub tol: Option<f64>,
-    /// Iteration
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Method::Splitting)]
-    pub solver: Method,
-    /// Stop after this many iterations
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = parse_count)]
-    pub max_iter: usize,
+    /// Iteration [default: splitting]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub solver: Option<Method>,
+    /// Stop after this many iterations [default: 1000]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_iter: Option<usize>,
     /// Seed of the noise
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -86,10 +86,9 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
             flow.name
         )));
     }
-    if let AnyModel::Ridge(ridge) = &model {
-        for &sigma in &args.sigma {
-            ridge.alphas(sigma)?;
-        }
+    match &model {
+        AnyModel::Ridge(ridge) => args.sigma.iter().try_for_each(|&sigma| ridge.alphas(sigma).map(drop))?,
+        _ => refuse_for_network(model.name(), &args.of_regularizers())?,
     }
     let mut folder = Folder::read(&args.images)?;
     for skipped in &folder.skipped {
@@ -131,31 +130,45 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<()> {
         .iter()
         .map(|s| json!({ "image": s.name, "sigma": s.sigma, "psnr": s.psnr, "ssim": s.ssim, "iterations": s.iterations }))
         .collect();
-    let settings = args.settings();
+    // A network minimises nothing.
+    let settings = matches!(model, AnyModel::Ridge(_)).then(|| args.settings());
     let mut result = json!({
         "model": model.name(),
         "mean": means,
         "images": images,
         "skipped": folder.skipped,
         "seed": args.seed,
-        "lambda": args.lambda,
-        "tolerance": settings.tolerance,
-        "noise_tolerance": settings.noise_tolerance,
-        "solver": settings.method,
+        "lambda": settings.map(|s| s.lambda),
+        "tolerance": settings.map(|s| s.tolerance),
+        "noise_tolerance": settings.map(|s| s.noise_tolerance),
+        "solver": settings.map(|s| s.method),
         "adapter": gpu.adapter().name,
         "conventions": CONVENTIONS,
         "seconds": start.elapsed().as_secs_f64(),
     });
+    if let AnyModel::Layered(network) = &model {
+        result["lipschitz"] = json!(network.lipschitz());
+    }
     args.common.device.report(&gpu, &console, &mut result)?;
     console.result(&result)
 }
 
 impl EvaluateArgs {
+    /// The options that only regularizers have, and whether they were given.
+    fn of_regularizers(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--lambda", self.lambda.is_some()),
+            ("--tol", self.tol.is_some()),
+            ("--solver", self.solver.is_some()),
+            ("--max-iter", self.max_iter.is_some()),
+        ]
+    }
+
     fn settings(&self) -> Settings {
         let settings = Settings {
-            lambda: self.lambda,
-            max_iterations: self.max_iter,
-            method: self.solver,
+            lambda: self.lambda.unwrap_or(1.0),
+            max_iterations: self.max_iter.unwrap_or(MAX_ITERATIONS),
+            method: self.solver.unwrap_or(Method::Splitting),
             ..Settings::default()
         };
         settings.stopping_at(self.tol)

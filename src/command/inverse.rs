@@ -197,7 +197,7 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     let chosen = problem.choose(&gpu, &strength)?;
     let solving = Instant::now();
     let regularizers = 1 + usize::from(chosen.first().is_some());
-    let bar = console.progress(regularizers * args.solver.max_iter);
+    let bar = console.progress(regularizers * args.solver.max_iter());
     let solution = problem.solve(&gpu, &chosen, &args.solver, None, |iterations, change| {
         bar.set_position(iterations as u64);
         bar.set_message(format!("change {change:.1e}"));
@@ -236,7 +236,7 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     args.run.common.device.report(&gpu, &console, &mut result)?;
     report.record(&gpu, &result)?.write(&record_path)?;
     if solution.stop != Stop::Converged {
-        say_unfinished(&console, args.solver.max_iter);
+        say_unfinished(&console, args.solver.max_iter());
     }
     console.say(format!(
         "{} -> {}: {} iterations in {solve:.2} s{}",
@@ -301,7 +301,7 @@ impl Report<'_> {
                 "noise": self.strength_of(chosen.noise),
                 "lambda": self.strength_of(chosen.lambda),
                 "tolerance": args.solver.tol.unwrap_or(chosen.tolerance),
-                "max_iterations": args.solver.max_iter,
+                "max_iterations": args.solver.max_iter(),
                 "box": args.solver.limits.unwrap_or(problem.limits),
                 "model": model.map(|m| &m.name),
                 "first_model": chosen.first().map(|m| &m.name),

@@ -64,6 +64,22 @@ impl RunArgs {
     }
 }
 
+/// Iterations at most, unless there is another number.
+pub(super) const MAX_ITERATIONS: usize = 1000;
+
+/// Refuses options that were given with the network `name`, which is applied to the image and minimises nothing.
+///
+/// # Errors
+/// [`Error::Usage`] naming the first of them.
+pub(super) fn refuse_for_network(name: &str, options: &[(&'static str, bool)]) -> Result<()> {
+    match options.iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(Error::Usage(format!(
+            "'{name}' is a network, which is applied once and minimises nothing, so that {option} has no part in it; leave it out"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Says that the solver was stopped before it was done.
 pub(super) fn say_unfinished(console: &Console, iterations: usize) {
     console.say(format!(
@@ -88,28 +104,43 @@ pub struct SolverArgs {
     /// Stop when the relative change of an iteration falls to this, and that of a step 1 / |H|^2 along the gradient where measurements are reconstructed [default: 1e-4, or 0.03 times the noise if that is less where pixels are measured; denoising by splitting: a change of 0.002 sigma]
     #[arg(long, value_name = "T", value_parser = parse_positive, allow_hyphen_values = true)]
     pub tol: Option<f64>,
-    /// Stop after this many iterations, of each regularizer where a convex one comes first
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = parse_count)]
-    pub max_iter: usize,
+    /// Stop after this many iterations, of each regularizer where a convex one comes first [default: 1000]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_iter: Option<usize>,
     /// Keep pixels in LOW,HIGH (0,1 for images) or nonnegative (0,inf)
     #[arg(long = "box", value_name = "LOW,HIGH", value_parser = parse_box, allow_hyphen_values = true)]
     pub limits: Option<(f32, f32)>,
-    /// Iteration: splitting is for denoising only, everything else takes the accelerated one instead
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Method::Splitting)]
-    pub solver: Method,
+    /// Iteration: splitting is for denoising only, everything else takes the accelerated one instead [default: splitting]
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub solver: Option<Method>,
     /// Side of the tiles in pixels [default: the largest that fit]; the result does not depend on it
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u64).range(8..))]
     pub tile: Option<u64>,
 }
 
 impl SolverArgs {
+    /// Iterations at most.
+    pub(super) fn max_iter(&self) -> usize {
+        self.max_iter.unwrap_or(MAX_ITERATIONS)
+    }
+
+    /// The options that only an iteration to a tolerance has, and whether they were given.
+    pub(super) fn of_iterations(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--tol", self.tol.is_some()),
+            ("--max-iter", self.max_iter.is_some()),
+            ("--solver", self.solver.is_some()),
+            ("--tile", self.tile.is_some()),
+        ]
+    }
+
     /// What they say to a solver.
     pub(super) fn settings(&self, lambda: f64) -> Settings {
         let settings = Settings {
             lambda,
-            max_iterations: self.max_iter,
+            max_iterations: self.max_iter(),
             limits: self.limits,
-            method: self.solver,
+            method: self.solver.unwrap_or(Method::Splitting),
             ..Settings::default()
         };
         settings.stopping_at(self.tol)

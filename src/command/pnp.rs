@@ -18,7 +18,8 @@ use crate::{Error, Result};
 /// Options of `--method pnp`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PnpArgs {
-    /// Denoiser of --method pnp, which this implies: a model of `train denoiser`, or the shipped denoiser-25
+    /// Denoiser of --method pnp, which this implies: a model of `train denoiser` or of `train unrolled` with tied steps, whose proximal
+    /// operator then denoises, or the shipped denoiser-25 or deblur-8
     #[arg(long, value_name = "FILE")]
     pub denoiser: Option<PathBuf>,
     /// Iteration of --method pnp [default: fbs]
@@ -86,7 +87,7 @@ impl Nonexpansive for LayeredRunner {
 }
 
 impl ChosenPnp {
-    /// Fills in what `strength` leaves open. If `D` at the level at which it was trained is the proximal operator of that variance
+    /// Fills in what `strength` leaves open. If `D` at its level ([`Layered::plugged_level`]) is the proximal operator of that variance
     /// times minus the logarithm of the images' density, the most probable image under noise of standard deviation `n` is a fixed
     /// point for a denoiser of the level `sqrt(gamma) n`: by default `s = sqrt(gamma) n / level`. `noise` is asked for `n` if it counts.
     ///
@@ -104,11 +105,13 @@ impl ChosenPnp {
             ));
         };
         let denoiser = Layered::shipped_or_file(path)?;
-        let Architecture::Denoiser { averaging } = denoiser.architecture else {
-            return Err(Error::input(
-                path,
-                "is no denoiser but a network that reconstructs by itself; name a model of `train denoiser`",
-            ));
+        if let Err(why) = denoiser.plugged_lipschitz() {
+            return Err(Error::input(path, why.to_string()));
+        }
+        let averaging = match denoiser.architecture {
+            Architecture::Denoiser { averaging } => averaging,
+            // (Id + N) / 2 is the proximal operator.
+            Architecture::Unrolled { .. } => 0.5,
         };
         let algorithm = strength.algorithm.unwrap_or_default();
         let allowed = match algorithm {
@@ -120,7 +123,7 @@ impl ChosenPnp {
             Algorithm::Admm => 10.0,
         });
         let norm = operator.norm_squared(gpu)?;
-        let matched = |noise: f64| (step / norm.squared).sqrt() * noise / denoiser.sigma;
+        let matched = |noise: f64| (step / norm.squared).sqrt() * noise / denoiser.plugged_level();
         Ok(Self {
             algorithm,
             step,
@@ -164,7 +167,7 @@ impl ChosenPnp {
             averaging: self.averaging,
             strength: self.strength,
             tolerance: solver.tol.unwrap_or(TOLERANCE),
-            max_iterations: solver.max_iter,
+            max_iterations: solver.max_iter(),
             limits: Some(limits),
         }
     }
@@ -182,8 +185,8 @@ impl ChosenPnp {
     ) -> Result<PlugAndPlay<'g, LayeredRunner>> {
         let norm = norm.unwrap_or(self.norm);
         let settings = self.settings(solver, limits);
-        settings.constants(norm, self.denoiser.lipschitz())?;
-        let network = LayeredRunner::new(gpu, &self.denoiser, 1, operator.domain())?;
+        settings.constants(norm, self.denoiser.plugged_lipschitz()?)?;
+        let network = LayeredRunner::plugged(gpu, &self.denoiser, 1, operator.domain())?;
         PlugAndPlay::new(gpu, operator, norm, network, settings)
     }
 
@@ -195,11 +198,15 @@ impl ChosenPnp {
             "averaging": self.averaging,
             "strength": self.strength,
             "denoiser": self.denoiser.name,
+            "residual": match self.algorithm {
+                Algorithm::Fbs => "|T x - x| / |x|",
+                Algorithm::Admm => "|w - x| / |x|, w the denoiser's image, x that of the data's proximal operator",
+            },
         })
     }
 }
 
-/// Fixed-point residuals `|T x - x| / |x|` of some iterations, counted from 1: all of the first eight, then ever fewer, and the last.
+/// Fixed-point residuals ([`PnpSettings::tolerance`]) of some iterations, counted from 1: all of the first eight, then ever fewer, and the last.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Residual {
     /// The iteration.

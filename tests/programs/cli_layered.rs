@@ -132,6 +132,51 @@ fn a_network_is_trained_stopped_resumed_evaluated_and_inspected() {
     }
 }
 
+/// What steers an iteration to a tolerance is refused with a network, not ignored, and told as null.
+#[test]
+fn a_network_takes_no_options_of_regularizers() {
+    let place = place("denoiser");
+    let evaluate = |model: &'static str| {
+        vec![
+            "evaluate", model, "--images", "images", "--limit", "1", "--sigma", "25", "--json",
+        ]
+    };
+    for option in [
+        ["--lambda", "1"],
+        ["--tol", "1e-4"],
+        ["--solver", "splitting"],
+        ["--max-iter", "300"],
+    ] {
+        for model in ["denoiser-25", "deblur-8"] {
+            let line = [&evaluate(model)[..], &option].concat();
+            place.refuses(TRAIN, &[], &line, 2, &[model, option[0], "leave it out"]);
+        }
+        let line = format!(
+            "denoise images/0.png -o x.png --sigma 0.1 --model denoiser-25 {}",
+            option.join(" ")
+        );
+        place.refuses_line(&line, 2, &["denoiser-25", option[0]]);
+    }
+    place.refuses_line(
+        "denoise images/0.png -o x.png --sigma 0.1 --model deblur-8 --tile 64",
+        2,
+        &["deblur-8", "--tile"],
+    );
+    let told = |model| place.run_with(TRAIN, &[], &evaluate(model)).success(model).json();
+    let network = told("denoiser-25");
+    for key in ["lambda", "tolerance", "noise_tolerance", "solver"] {
+        assert!(network.as_object().unwrap()[key].is_null(), "{network}");
+    }
+    let lipschitz = network["lipschitz"].as_f64().unwrap();
+    assert!(lipschitz > 0.9 && lipschitz <= 1.0 + 1e-8, "{network}");
+    let regularizer = told("dct5");
+    assert_eq!(
+        (&regularizer["lambda"], &regularizer["solver"]),
+        (&1.0.into(), &"splitting".into())
+    );
+    assert!(regularizer.get("lipschitz").is_none());
+}
+
 #[test]
 fn mistakes_are_named() {
     let place = place("denoiser");

@@ -1,9 +1,11 @@
 //! `--method pnp` as a user meets it, with a denoiser that shrinks the coefficients of a frame of cosines.
 
-use crate::common::values;
+use crate::common::{gpu, turn, values};
 use crate::program::Place;
 use knotwork::io::image::{Format, Image};
 use knotwork::layered::{Kind, Layered, LayeredConfig, start_model};
+use knotwork::operator::{Blur, apply};
+use knotwork::report::metrics::psnr;
 use knotwork::spline::Spline;
 use serde_json::Value;
 
@@ -159,6 +161,149 @@ fn pixels_are_reconstructed_too_and_colours_one_by_one() {
     assert!((number(&told["pnp"]["strength"]) - 2.0).abs() < 1e-3 && same != strong);
 }
 
+/// An image with edges, dark at the border, beyond which networks see nothing.
+fn blocks([rows, cols]: [usize; 2]) -> Vec<f32> {
+    let pixel = |row: usize, col: usize| {
+        if row.min(rows - 1 - row).min(col).min(cols - 1 - col) < 3 {
+            0.0
+        } else if 2 * row + col < rows + cols / 3 {
+            0.7
+        } else {
+            0.3
+        }
+    };
+    (0..rows * cols).map(|n| pixel(n / cols, n % cols)).collect()
+}
+
+fn write(place: &Place, name: &str, [rows, cols]: [usize; 2], values: Vec<f32>) {
+    let image = Image::gray(rows, cols, values, Format::NpyF32).unwrap();
+    image.write(place.path(name), Format::NpyF32).unwrap();
+}
+
+fn noisy(values: &[f32], level: f32) -> Vec<f32> {
+    let noise = crate::common::values(6, values.len());
+    values.iter().zip(noise).map(|(v, n)| v + level * n).collect()
+}
+
+#[test]
+fn missing_pixels_and_larger_images_too() {
+    let place = Place::new();
+    shrinkage(0.02).write(&place.path("d.safetensors")).unwrap();
+    let size = [24, 28];
+    let truth = blocks(size);
+    write(&place, "t.npy", size, truth.clone());
+    let mask: Vec<f32> = values(11, truth.len())
+        .iter()
+        .map(|v| f32::from(u8::from(*v > -0.2)))
+        .collect();
+    let seen: Vec<f32> = noisy(&truth, 0.03).iter().zip(&mask).map(|(y, m)| y * m).collect();
+    let filled: Vec<f32> = seen.iter().zip(&mask).map(|(y, m)| y + 0.3 * (1.0 - m)).collect();
+    write(&place, "seen.npy", size, seen);
+    write(&place, "mask.npy", size, mask);
+    let operator = Blur::downsampling(size, 2).unwrap();
+    let small = {
+        let _turn = turn();
+        noisy(&apply(gpu(), &operator, &truth, false).unwrap(), 0.01)
+    };
+    let enlarged: Vec<f32> = (0..truth.len()).map(|n| small[n / 28 / 2 * 14 + n % 28 / 2]).collect();
+    write(&place, "small.npy", [12, 14], small);
+    for (line, before) in [
+        (
+            "inpaint seen.npy --mask mask.npy --noise 0.02",
+            psnr(&filled, &truth).unwrap(),
+        ),
+        (
+            "upscale small.npy --factor 2 --noise 0.01",
+            psnr(&enlarged, &truth).unwrap(),
+        ),
+    ] {
+        for algorithm in ["fbs", "admm"] {
+            let told = run(
+                &place,
+                &format!("{line} --denoiser d.safetensors --algorithm {algorithm} --tol 1e-5 --max-iter 5000"),
+            );
+            assert_eq!(
+                (&told["method"], &told["stop"]),
+                (&"pnp".into(), &"converged".into()),
+                "{told}"
+            );
+            assert_eq!(told["constants"]["operator"]["kind"], "bound");
+            assert!(
+                number(&told["psnr"]) > before + 1.0,
+                "{line} {algorithm}: {before}, {told}"
+            );
+        }
+    }
+}
+
+/// The shipped unrolled network: its steps are iterations of forward-backward, which goes on where it ends and gets where ADMM gets.
+#[test]
+fn a_tied_unrolled_network_is_run_to_convergence() {
+    let place = Place::new();
+    let size = [24, 28];
+    let truth = blocks(size);
+    let model = Layered::shipped_or_file("deblur-8".as_ref()).unwrap();
+    let measured = model.measured(&truth, &noisy(&truth, 0.03), size).unwrap();
+    write(&place, "t.npy", size, truth);
+    write(&place, "y.npy", size, measured.iter().map(|v| v.max(0.0)).collect());
+    let blur = model.blur().unwrap().unwrap();
+    write(&place, "kernel.npy", [blur.size; 2], blur.weights);
+    let deblur = "deblur y.npy --kernel kernel.npy --boundary zero --denoiser deblur-8 --box=-9,9";
+    // gamma = 1, which the network was trained with, whose measurements had noise of 5/255.
+    let matched = run(&place, &format!("{deblur} --noise 5/255 --step 1 --max-iter 1"));
+    let norm = number(&matched["constants"]["operator"]["squared"]);
+    assert!(
+        (number(&matched["pnp"]["strength"]) - norm.sqrt().recip()).abs() < 1e-6,
+        "{matched}"
+    );
+    let image = |line: &str| {
+        let told = run(&place, line);
+        (told, Image::read(place.path("x.npy")).unwrap().planes)
+    };
+    let furthest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+
+    let (_, eight) = image("denoise y.npy --sigma 5/255 --model deblur-8");
+    let same = format!("{deblur} --strength 1 --step {norm}");
+    let (told, iterated) = image(&format!("{same} --max-iter 8 --tol 1e-12"));
+    assert_eq!(
+        (number(&told["iterations"]), &told["pnp"]["averaging"]),
+        (8.0, &0.5.into())
+    );
+    assert!(furthest(&eight, &iterated) < 1e-5, "{}", furthest(&eight, &iterated));
+
+    let ends = ["fbs", "admm"].map(|algorithm| {
+        let (told, end) = image(&format!("{same} --algorithm {algorithm} --tol 1e-6 --max-iter 5000"));
+        assert_eq!(
+            (&told["stop"], &told["pnp"]["denoiser"]),
+            (&"converged".into(), &"deblur-8".into())
+        );
+        assert!(number(&told["constants"]["network"]) <= 1.0 + 1e-6);
+        assert!(number(&told["iterations"]) > 16.0, "{told}");
+        let kind = told["pnp"]["residual"].as_str().unwrap();
+        assert_eq!(kind.starts_with("|w - x|"), algorithm == "admm", "{kind}");
+        end
+    });
+    assert!(furthest(&ends[0], &ends[1]) < 1e-3, "{}", furthest(&ends[0], &ends[1]));
+    assert!(furthest(&ends[0], &eight) > 1e-2, "{}", furthest(&ends[0], &eight));
+}
+
+/// The shipped denoiser, by both iterations, down to 1e-5.
+#[test]
+fn scans_converge_with_the_shipped_denoiser() {
+    let place = place();
+    for line in ["ct s.npy", "mri k.npy"] {
+        for algorithm in ["fbs", "admm"] {
+            let told = run(
+                &place,
+                &format!("{line} --denoiser denoiser-25 --algorithm {algorithm} --tol 1e-5 --max-iter 5000"),
+            );
+            assert_eq!(told["stop"], "converged", "{told}");
+            let last = told["residuals"].as_array().unwrap().last().unwrap();
+            assert!(number(&last["residual"]) <= 1.001e-5, "{told}");
+        }
+    }
+}
+
 #[test]
 fn tuning_and_batches_know_it() {
     let place = place();
@@ -260,6 +405,6 @@ fn mistakes_are_one_line() {
     refuses(
         "ct s.npy --denoiser u.safetensors",
         3,
-        &["u.safetensors", "no denoiser"],
+        &["u.safetensors", "tied = true", "train denoiser"],
     );
 }

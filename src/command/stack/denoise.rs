@@ -106,7 +106,7 @@ pub(in super::super) fn denoise_stack(args: &DenoiseArgs, mut stack: Stack, lent
     record.results = result.clone();
     record.write(&record_path)?;
     if total.stop == Stop::MaxIterations {
-        say_unfinished(&console, args.solve.solver.max_iter);
+        say_unfinished(&console, args.solve.solver.max_iter());
     }
     console.say(format!(
         "{} -> {}: {} slices, at most {} iterations, in {solve:.2} s{}",

@@ -84,7 +84,7 @@ pub(in super::super) fn reconstruct_stack(
     args.run.common.device.report(&gpu, &console, &mut result)?;
     report.record(&gpu, &result)?.write(&record_path)?;
     if total.stop != Stop::Converged {
-        say_unfinished(&console, args.solver.max_iter);
+        say_unfinished(&console, args.solver.max_iter());
     }
     console.say(format!(
         "{} -> {}: {} slices, at most {} iterations, in {solve:.2} s{}",

@@ -65,7 +65,8 @@ pub struct PnpSettings {
     pub averaging: f64,
     /// `s`: the denoiser takes away `s` times the noise that the network does.
     pub strength: f64,
-    /// Stop when the fixed-point residual `|T x - x| / |x|` falls to this.
+    /// Stop when the fixed-point residual falls to this: `|T x - x| / |x|` of forward-backward; of ADMM, whose map `T` moves `z`,
+    /// `|T z - z| / |x| = |w - x| / |x|`, how far the two images are from each other.
     pub tolerance: f64,
     /// Stop after this many iterations.
     pub max_iterations: usize,

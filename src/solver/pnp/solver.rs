@@ -63,7 +63,7 @@ pub struct PnpOutcome {
     pub iterations: usize,
     /// `|T x - x|` and `|x|` of every iteration `x <- T x`; of ADMM `|w - x|` and `|x|`, the movement of `z`.
     pub history: Vec<[f32; 2]>,
-    /// The last fixed-point residual.
+    /// The last fixed-point residual, see [`PnpSettings::tolerance`].
     pub change: f64,
     /// Why it ended.
     pub stop: Stop,
