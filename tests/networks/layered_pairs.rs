@@ -92,9 +92,10 @@ impl Case {
             total += (products(layer) + 1) as f64 * EPS * whole * (u + length);
         }
         for (set, splines) in self.model.activations.iter().enumerate() {
-            let reach = splines.iter().zip(&self.model.scalings[set]).map(|(s, alpha)| {
-                let ends = s.knots().iter().chain(s.values());
-                ends.fold(0.0_f64, |m, v| m.max(v.abs())) / f64::from(*alpha)
+            let reach = splines.iter().enumerate().map(|(c, spline)| {
+                let ends = spline.knots().iter().chain(spline.values());
+                let furthest = ends.fold(0.0_f64, |m, v| m.max(v.abs()));
+                furthest / f64::from(self.model.scalings[set][c]) + f64::from(self.model.shifts[set][c].abs())
             });
             let reach: f64 = reach.map(|r| r * r).sum::<f64>() * self.pixels() as f64;
             total += 8.0 * EPS * (reach.sqrt() + responses[set + 1] + length);

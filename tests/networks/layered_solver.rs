@@ -92,6 +92,8 @@ fn a_proximal_operator_is_a_denoiser_for_plug_and_play() {
     let y = image(3, 72);
     let plugged = LayeredRunner::plugged(gpu(), &model, 1, size).unwrap();
     assert!(plugged.lipschitz() <= 1.0 + 1e-7 && plugged.lipschitz() > 0.99);
+    // With its own step and noise it runs as it is: sqrt(gamma) n / level = 1.
+    assert!((0.6_f64.sqrt() * model.sigma / model.plugged_level() - 1.0).abs() < 1e-12);
     let mut p = network.clone();
     (p.blur, p.architecture) = (None, with_steps(&model, 1).architecture);
     let want: Vec<f64> = p
