@@ -1,5 +1,6 @@
-// Plug-and-play, the decision behind each iteration, made once and stored for all: change = |T x - x| / |x| for the iteration x <- T x;
-// stop if change <= tolerance, or if a sum is not finite. The two norms go to the history, a ring that the host reads in time.
+// Plug-and-play, the decision behind each iteration, made once and stored for all: change = |T x - x| / |x| for the iteration x <- T x,
+// |T z - z| / |x| where z <- T z moves z and x is made from it; stop if change <= tolerance, or if a sum is not finite. The two
+// norms go to the history, a ring that the host reads in time.
 // One workgroup of 256. partials: (group of 4096 pixels), state: one, history: (iteration modulo its length).
 #import pnp
 #import reduce

@@ -118,8 +118,8 @@ impl Network {
         let length = |planes: &Planes| planes.iter().flatten().map(|v| v * v).sum::<f64>().sqrt();
         let mut planes = vec![image.to_vec()];
         let mut lengths = vec![length(&planes)];
-        for set in 0..self.knots.len() {
-            planes = correlate(&self.shapes[set], &filters[set], &planes, size);
+        for (set, own) in filters.iter().enumerate().take(self.knots.len()) {
+            planes = correlate(&self.shapes[set], own, &planes, size);
             self.activate(set, &mut planes);
             lengths.push(length(&planes));
         }
