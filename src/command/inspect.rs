@@ -14,8 +14,8 @@ use crate::io::atomic::{check_writable, write_atomically};
 use crate::io::image::Format;
 use crate::layered::Layered;
 use crate::model::Border;
-use crate::report::plot::activations_figure;
-use crate::report::{certificate, filters_picture, layered_report};
+use crate::report::plot::{activations_figure, penalties_figure};
+use crate::report::{certificate, filters_picture, layered_report, penalties_table};
 use crate::{Error, Result};
 
 /// Arguments of `train inspect`.
@@ -25,7 +25,7 @@ pub struct InspectArgs {
     /// flow-moons, flow-ring
     pub model: PathBuf,
     /// Folder, which must exist, for certificate.json and pictures: activations.svg and filters.png, report.html of a
-    /// network, or splines.svg of a flow
+    /// network, with penalties.svg and penalties.json of an unrolled one, or splines.svg of a flow
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Print one JSON object as the last line of stdout
@@ -68,8 +68,8 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
         let names: Vec<String> = (0..model.activations.len()).map(|c| format!("phi {c}")).collect();
         let named: Vec<_> = names.iter().map(String::as_str).zip(&model.activations).collect();
         let figure = activations_figure(&named);
-        let pretty = serde_json::to_string_pretty(&result).map_err(|e| Error::Internal(e.to_string()))?;
-        write_atomically(&text, |out| writeln!(out, "{pretty}"))?;
+        let pretty = pretty(&result)?;
+        write_atomically(&text, |out| out.write_all(pretty.as_bytes()))?;
         write_atomically(&plot, |out| out.write_all(figure.as_bytes()))?;
         filters_picture(&model.bank)?.write(&picture, Format::Png8)?;
     }
@@ -93,14 +93,30 @@ fn inspect_network(args: &InspectArgs, console: &Console, model: &Layered) -> Re
         "provenance": model.provenance,
     });
     if let Some(folder) = &args.output {
-        let (text, page) = (folder.join("certificate.json"), folder.join("report.html"));
-        for output in [&text, &page] {
-            check_writable(output)?;
+        let mut files = vec![
+            ("certificate.json", pretty(&result)?),
+            ("report.html", layered_report(model, &[], &model.provenance["config"])?),
+        ];
+        let penalties = model.penalties()?;
+        if !penalties.is_empty() {
+            let of_set = |(set, penalties): (usize, &Vec<_>)| -> Vec<String> {
+                (0..penalties.len()).map(|c| format!("g {set}.{c}")).collect()
+            };
+            let names: Vec<String> = penalties.iter().enumerate().flat_map(of_set).collect();
+            let named: Vec<_> = names
+                .iter()
+                .map(String::as_str)
+                .zip(penalties.iter().flatten())
+                .collect();
+            files.push(("penalties.svg", penalties_figure(&named)));
+            files.push(("penalties.json", pretty(&penalties_table(model)?)?));
         }
-        let pretty = serde_json::to_string_pretty(&result).map_err(|e| Error::Internal(e.to_string()))?;
-        let report = layered_report(model, &[], &model.provenance["config"])?;
-        write_atomically(&text, |out| writeln!(out, "{pretty}"))?;
-        write_atomically(&page, |out| out.write_all(report.as_bytes()))?;
+        for (name, _) in &files {
+            check_writable(&folder.join(name))?;
+        }
+        for (name, content) in &files {
+            write_atomically(&folder.join(name), |out| out.write_all(content.as_bytes()))?;
+        }
     }
     console.say(format!(
         "{}: layers {}, {} splines of {} knots at most, {} parameters, for sigma {:.4}",
@@ -142,8 +158,8 @@ fn inspect_flow(args: &InspectArgs, console: &Console, model: &Flow) -> Result<(
             .collect();
         let named: Vec<_> = names.iter().map(String::as_str).zip(model.splines()).collect();
         let figure = activations_figure(&named);
-        let pretty = serde_json::to_string_pretty(&result).map_err(|e| Error::Internal(e.to_string()))?;
-        write_atomically(&text, |out| writeln!(out, "{pretty}"))?;
+        let pretty = pretty(&result)?;
+        write_atomically(&text, |out| out.write_all(pretty.as_bytes()))?;
         write_atomically(&plot, |out| out.write_all(figure.as_bytes()))?;
     }
     console.say(format!(
@@ -170,6 +186,12 @@ fn inspect_flow(args: &InspectArgs, console: &Console, model: &Flow) -> Result<(
         constants.lipschitz, constants.inverse_lipschitz
     ));
     console.result(&result)
+}
+
+/// JSON for readers, with a line break at its end.
+fn pretty(value: &Value) -> Result<String> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(text + "\n")
 }
 
 fn say(console: &Console, result: &Value) {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::filters::{ConvLayer, norm};
-use crate::spline::Spline;
+use crate::spline::{Penalty, Spline};
 use crate::{Error, Result};
 
 /// How the layers are put together.
@@ -54,6 +54,10 @@ pub struct Layered {
 const SLACK: f64 = 1e-8;
 /// The same for their product over all layers.
 const LIPSCHITZ_SLACK: f64 = 1e-6;
+
+/// How the norms of layers are bounded: [`norm::row_sum_bound`].
+const NORM_KIND: &str =
+    "bound: norm of the matrix of absolute sums of filter correlations, zero padding, all image sizes";
 
 /// Sizes up to which every launch fits and constants are computed in seconds.
 pub(super) const MOST_WEIGHTS: usize = 1_500_000;
@@ -196,10 +200,14 @@ impl Layered {
     /// A certified bound of the Lipschitz constant: of `N` for a denoiser, of one step's `P_t`, the largest, for an unrolled
     /// network.
     pub fn lipschitz(&self) -> f64 {
-        let (norms, slopes) = (self.norms(), self.slopes());
+        self.lipschitz_of(&self.norms(), &self.slopes())
+    }
+
+    /// The same from norms and slopes that are known.
+    fn lipschitz_of(&self, norms: &[f64], slopes: &[f64]) -> f64 {
         match self.architecture {
-            Architecture::Denoiser { .. } => norms.iter().chain(&slopes).product(),
-            Architecture::Unrolled { .. } => norms.iter().zip(&slopes).map(|(n, s)| n * n * s).fold(0.0, f64::max),
+            Architecture::Denoiser { .. } => norms.iter().chain(slopes).product(),
+            Architecture::Unrolled { .. } => norms.iter().zip(slopes).map(|(n, s)| n * n * s).fold(0.0, f64::max),
         }
     }
 
@@ -305,29 +313,50 @@ impl Layered {
 
     /// The constants that its stability rests on.
     pub fn certificate(&self) -> Value {
+        let (norms, slopes) = (self.norms(), self.slopes());
+        let lipschitz = self.lipschitz_of(&norms, &slopes);
         let mut certificate = json!({
             "slope_bounds": self.slope_bounds,
-            "largest_slopes": self.slopes(),
-            "norm_upper_bounds": self.norms(),
-            "norm_kind": "bound: row sums of the Gram operator, zero padding, all image sizes",
-            "lipschitz": self.lipschitz(),
+            "largest_slopes": slopes,
+            "norm_upper_bounds": norms,
+            "norm_kind": NORM_KIND,
+            "lipschitz": lipschitz,
             "boundary": "zero padding of every layer",
         });
         match &self.architecture {
             Architecture::Denoiser { averaging } => {
                 certificate["averaging"] = json!(averaging);
-                certificate["firmly_nonexpansive"] =
-                    json!(*averaging <= 0.5 && self.lipschitz() <= 1.0 + LIPSCHITZ_SLACK);
+                certificate["firmly_nonexpansive"] = json!(*averaging <= 0.5 && lipschitz <= 1.0 + LIPSCHITZ_SLACK);
             }
             Architecture::Unrolled { step, .. } => {
                 certificate["step"] = json!(step);
                 certificate["data_norm_squared"] = json!(self.data_norm_squared().unwrap_or(f64::NAN));
                 certificate["every_step_is_proximal"] =
-                    json!(self.slope_bounds.0 >= 0.0 && self.lipschitz() <= 1.0 + LIPSCHITZ_SLACK);
+                    json!(self.slope_bounds.0 >= 0.0 && lipschitz <= 1.0 + LIPSCHITZ_SLACK);
                 certificate["tied"] = json!(self.filters.len() == 1);
             }
         }
         certificate
+    }
+
+    /// The penalties `g` of an unrolled network's activations, `phi = prox_g`, as [`Self::activations`]; none of a denoiser.
+    ///
+    /// Scaling, shift and filters lie outside of them. A channel applies `u -> phi(alpha (u + b)) / alpha`, which is the proximal
+    /// operator of `h(z) = g(alpha z) / alpha^2 - b z`: substitute `alpha z` in the minimisation, and move the shift into a
+    /// linear term. A step applies `P(x) = W' prox_h(W x)`. With `e` the conjugate of `h + |.|^2 / 2`, `P` is the gradient of
+    /// `e(W x)`, and Lipschitz with 1 because `|W| <= 1`; so it is the proximal operator of the convex function
+    /// `x -> inf { sum_c h_c(z_c) + |z|^2 / 2 : W'z = x } - |x|^2 / 2`, which is `h(W x)` only for orthogonal `W`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a slope is none of a proximal operator, which [`Self::check`] excludes.
+    pub fn penalties(&self) -> Result<Vec<Vec<Penalty>>> {
+        match self.architecture {
+            Architecture::Denoiser { .. } => Ok(Vec::new()),
+            Architecture::Unrolled { .. } => {
+                let of = |set: &Vec<Spline>| set.iter().map(Penalty::of_prox).collect();
+                self.activations.iter().map(of).collect()
+            }
+        }
     }
 
     /// Numbers that were trained.

@@ -9,7 +9,9 @@ mod axis;
 mod figures;
 mod svg;
 
-pub use figures::{activations_figure, panels_figure, small_panels_figure, spline_fit_figure, square_panels_figure};
+pub use figures::{
+    activations_figure, panels_figure, penalties_figure, small_panels_figure, spline_fit_figure, square_panels_figure,
+};
 
 use axis::{Axis, drawable};
 pub(super) use figures::subsample;

@@ -1,5 +1,5 @@
 //! Exact operations on splines: ReLU form, sums, affine changes of variable, composition, inverse, antisymmetric part,
-//! and the conversion between a proximal operator and the potential it belongs to.
+//! and the proximal operator of a potential; [`super::penalty`] is the way back.
 //!
 //! "Exact" means that the result is the mathematical function on the union of all knots, with f64 rounding in its
 //! values. Two knots closer than one f32 ulp cannot both be stored on the device; they become one, which moves the
@@ -172,29 +172,6 @@ impl Spline {
         Self::new(self.values().to_vec(), self.knots().to_vec())
             .map_err(|error| Error::Data(format!("the spline is too flat to be inverted: {error}")))
     }
-}
-
-/// The derivative of the penalty of which `prox` is the proximal operator: if `f = prox_g` then `g' = f^{-1} - Id`
-/// (method.md 1.1). Each slope s becomes `(1 - s) / s >= 0`, so the penalty is convex; its values are
-/// [`Spline::integral`] of the result.
-///
-/// # Errors
-/// [`Error::Data`] when a slope lies outside (0, 1], allowing for the rounding of the stored values.
-pub fn penalty_derivative_of_prox(prox: &Spline) -> Result<Spline> {
-    let (t, f) = (prox.knots(), prox.values());
-    for j in 0..t.len() - 1 {
-        let rise = f[j + 1] - f[j];
-        let rounding = 4.0 * f64::EPSILON * (t[j].abs() + t[j + 1].abs() + f[j].abs() + f[j + 1].abs());
-        if rise <= 0.0 || rise > t[j + 1] - t[j] + rounding {
-            return Err(Error::Data(format!(
-                "a proximal operator of a convex penalty has slopes in (0, 1], but segment {j} has slope {:e}",
-                prox.segment_slope(j)
-            )));
-        }
-    }
-    let derivative = f.iter().zip(t).map(|(f, t)| t - f).collect();
-    Spline::new(f.to_vec(), derivative)
-        .map_err(|error| Error::Data(format!("the proximal operator is too flat to be inverted: {error}")))
 }
 
 /// The proximal operator of `tau psi` from `phi = psi'`: `(Id + tau phi)^{-1}`, in closed form with knots

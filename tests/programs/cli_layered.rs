@@ -92,6 +92,10 @@ fn a_network_is_trained_stopped_resumed_evaluated_and_inspected() {
         assert!(model.name == "tiny" && model.lipschitz() <= 1.0 + 1e-8);
         let report = std::fs::read_to_string(place.path("whole").join("report.html")).unwrap();
         assert!(report.contains("tiny") && report.contains("<svg") && report.contains("norm_upper_bounds"));
+        assert_eq!(
+            report.matches("Penalties of layer").count(),
+            if kind == "unrolled" { 3 } else { 0 }
+        );
         let line = [
             "evaluate",
             "whole/model.safetensors",
@@ -113,6 +117,7 @@ fn a_network_is_trained_stopped_resumed_evaluated_and_inspected() {
         for name in ["certificate.json", "report.html"] {
             assert!(place.path("seen").join(name).exists(), "{name}");
         }
+        assert_eq!(place.path("seen").join("penalties.json").exists(), kind == "unrolled");
         // The network denoises like any model, and scaled for another level.
         let line =
             "denoise images/0.png -o out.npy --sigma 0.1 --model whole/model.safetensors --clean images/0.png --json";
@@ -175,6 +180,58 @@ fn a_network_takes_no_options_of_regularizers() {
         (&1.0.into(), &"splitting".into())
     );
     assert!(regularizer.get("lipschitz").is_none());
+}
+
+#[test]
+fn penalties_of_an_unrolled_network_are_exported() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("seen")).unwrap();
+    let line = ["inspect", "deblur-8", "-o", "seen"];
+    place.run_with(TRAIN, &[], &line).success("inspect");
+    let read = |name: &str| std::fs::read_to_string(place.path("seen").join(name)).unwrap();
+    let figure = read("penalties.svg");
+    assert!(figure.contains("25 penalties") && figure.contains("g 0.24"));
+    assert_eq!(read("report.html").matches("Penalties of layer").count(), 1);
+
+    let table: serde_json::Value = serde_json::from_str(&read("penalties.json")).unwrap();
+    assert_eq!(table["model"], "deblur-8");
+    assert!(table["meaning"].as_str().unwrap().contains("lie outside of g"));
+    // Eight steps share one set of activations.
+    let model = Layered::shipped_or_file("deblur-8".as_ref()).unwrap();
+    assert_eq!(table["sets"].as_array().unwrap().len(), 1);
+    let set = &table["sets"][0];
+    assert_eq!(set["steps"], serde_json::json!([0, 1, 2, 3, 4, 5, 6, 7]));
+    assert_eq!(set["channels"].as_array().unwrap().len(), 25);
+    for (channel, phi) in model.activations[0].iter().enumerate() {
+        let entry = &set["channels"][channel];
+        let numbers = |key: &str| -> Vec<Option<f64>> {
+            let entries = entry[key].as_array().unwrap().iter();
+            entries.map(serde_json::Value::as_f64).collect()
+        };
+        assert_eq!(entry["scaling"].as_f64(), Some(f64::from(model.scalings[0][channel])));
+        assert_eq!(entry["shift"].as_f64(), Some(f64::from(model.shifts[0][channel])));
+        // Between its ends the table alone gives back the spline: v = z + g'(z) at every node, on both sides.
+        let nodes = numbers("nodes");
+        for side in ["left_derivatives", "right_derivatives"] {
+            for (z, derivative) in nodes.iter().zip(numbers(side)) {
+                let Some(derivative) = derivative else { continue };
+                let z = z.unwrap();
+                assert!(
+                    (phi.value(z + derivative) - z).abs() < 1e-12,
+                    "{side} of channel {channel} at {z}"
+                );
+            }
+        }
+        let (curvatures, slopes) = (numbers("outer_curvatures"), phi.slopes());
+        for (curvature, (end, slope)) in curvatures.iter().zip([
+            (numbers("domain")[0], slopes[0]),
+            (numbers("domain")[1], slopes[slopes.len() - 1]),
+        ]) {
+            // No curvature where the domain ends, no end where the parabola goes on.
+            assert_eq!(curvature.is_none(), end.is_some());
+            assert!((slope * (1.0 + curvature.unwrap_or(0.0)) - f64::from(curvature.is_some())).abs() < 1e-12);
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod common;
 mod reference;
 
 mod fit;
+mod penalty;
 mod spline_bank;
 mod spline_clip;
 mod spline_function;

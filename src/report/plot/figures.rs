@@ -1,13 +1,15 @@
-//! The figures of the project: a fit with its derivative, and the activations of a model.
+//! The figures of the project: a fit with its derivative, the activations of a model, and their penalties.
 
 use super::axis::drawable;
 use super::{Chart, Figure, LEFT, Panel, RIGHT};
-use crate::spline::{Samples, SlopeBounds, Spline};
+use crate::spline::{Penalty, Samples, SlopeBounds, Spline};
 
 /// Samples drawn at most; more would only make the file large.
 const MOST_POINTS: usize = 2000;
 /// A slope bound is shown if it lies within this many times the range of the slopes from them.
 const BOUND_REACH: f64 = 2.0;
+/// Points per piece of a parabola.
+const PIECE: usize = 8;
 
 /// A spline fitted to samples as an SVG image: above, the samples and the spline with its knots (the ends, where the
 /// slope does not change, hollow); below, its derivative as a step function with the slope bounds dashed and the knots as
@@ -153,6 +155,31 @@ pub fn activations_figure(activations: &[(&str, &Spline)]) -> String {
         })
         .collect();
     small_panels_figure(&format!("{} activations", activations.len()), &charts)
+}
+
+/// Penalties likewise, with their nodes, a little beyond those; pale vertical lines where a domain ends.
+pub fn penalties_figure(penalties: &[(&str, &Penalty)]) -> String {
+    let charts: Vec<Chart> = penalties
+        .iter()
+        .map(|(name, penalty)| {
+            let (nodes, (low, high)) = (penalty.nodes(), penalty.domain());
+            let beyond = 0.15 * (nodes[nodes.len() - 1] - nodes[0]);
+            let from = low.max(nodes[0] - beyond);
+            let to = high.min(nodes[nodes.len() - 1] + beyond);
+            let mut ends: Vec<f64> = [from].iter().chain(nodes).chain([&to]).copied().collect();
+            ends.dedup();
+            let inside = ends
+                .windows(2)
+                .flat_map(|z| (0..PIECE).map(move |k| z[0] + (z[1] - z[0]) * k as f64 / PIECE as f64))
+                .chain([to]);
+            Chart::new("", "")
+                .titled(name, &format!("{} nodes", nodes.len()))
+                .moments("", [low, high])
+                .line("", inside.map(|z| (z, penalty.value(z))))
+                .knots("", nodes.iter().copied().zip(penalty.values().iter().copied()))
+        })
+        .collect();
+    small_panels_figure(&format!("{} penalties", penalties.len()), &charts)
 }
 
 /// Charts as small panels of one SVG image, row by row, the smaller the more there are. Names of axes have no room.

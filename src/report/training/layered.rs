@@ -8,11 +8,12 @@ use crate::filters::{ConvLayer, FilterBank};
 use crate::io::image::Format;
 use crate::layered::Layered;
 use crate::report::filters_picture;
-use crate::report::plot::{activations_figure, panels_figure};
+use crate::report::plot::{activations_figure, panels_figure, penalties_figure};
 use crate::spline::Spline;
 
 /// A page about the training of `model` with these `settings`, from the `records` of its log: a summary, the certificate, the
-/// learning curves, the filters of the first layer, the activations of all layers with their knots, events and settings. What
+/// learning curves, the filters of the first layer, the activations of all layers with their knots and, of an unrolled network,
+/// their penalties, events and settings. What
 /// the records lack is not shown. Equal arguments give equal bytes.
 ///
 /// # Errors
@@ -65,6 +66,18 @@ pub fn layered_report(model: &Layered, records: &[Value], settings: &Value) -> R
         page.figure(
             &activations_figure(&named),
             "Continuous piecewise-linear functions with their knots; beyond the hollow ones the outer segments go on.",
+        );
+    }
+
+    for (set, penalties) in model.penalties()?.iter().enumerate() {
+        page.heading(&format!("Penalties of layer {set}"));
+        let names: Vec<String> = (0..penalties.len()).map(|c| format!("g {c}")).collect();
+        let named: Vec<_> = names.iter().map(String::as_str).zip(penalties).collect();
+        page.figure(
+            &penalties_figure(&named),
+            "Convex functions with φ(v) = argmin (z − v)²/2 + g(z): quadratic between their nodes, infinite beyond a vertical line. \
+            Scaling α and shift b of a channel lie outside: u ↦ φ(α (u + b))/α is the proximal operator of g(α z)/α² − b z. So do \
+            the filters: a step Wᵀφ(W x) with |W| ≤ 1 is the proximal operator of another convex function, not of g(W x).",
         );
     }
 
