@@ -262,9 +262,27 @@ impl LayeredConfig {
         let rate = |v: f64| v >= 0.0 && v.is_finite();
         let odd = |n: usize| !n.is_multiple_of(2);
         let unrolled = net.kind == Kind::Unrolled;
-        let weights = net.channels * net.channels * net.size * net.size * net.depth;
-        let lags = net.channels * net.channels * (2 * net.size - 1).pow(2);
-        let rules: [(bool, &str); 22] = [
+        // Sizes are multiplied only once each is known to be in its range: others could overflow.
+        let fits = || {
+            let pairs = net.channels * net.channels;
+            pairs * net.size * net.size * net.depth <= MOST_WEIGHTS && pairs * (2 * net.size - 1).pow(2) <= MOST_LAGS
+        };
+        let sizes: [(bool, &str); 3] = [
+            (
+                (3..=15).contains(&net.size) && odd(net.size),
+                "[network] size must be odd, 3 to 15",
+            ),
+            (
+                net.channels <= MOST_CHANNELS && net.channels.isqrt() >= net.size,
+                "[network] channels must be at least size squared, so that no image is lost, and at most 256",
+            ),
+            (
+                (if unrolled { 1 } else { 2 }..=64).contains(&net.depth),
+                "[network] depth must be 2 to 64, from 1 on for unrolled networks",
+            ),
+        ];
+        keep(&sizes)?;
+        let rules: [(bool, &str); 19] = [
             (!self.name.is_empty(), "name must not be empty"),
             (self.batch > 0, "batch must be at least 1"),
             (
@@ -272,20 +290,8 @@ impl LayeredConfig {
                 "[data] sigma must be one level, twice: the network is trained for it and scaled for others",
             ),
             (
-                (3..=15).contains(&net.size) && odd(net.size),
-                "[network] size must be odd, 3 to 15",
-            ),
-            (
-                net.channels >= net.size * net.size && net.channels <= MOST_CHANNELS,
-                "[network] channels must be at least size squared, so that no image is lost, and at most 256",
-            ),
-            (
-                unrolled || (weights <= MOST_WEIGHTS && lags <= MOST_LAGS),
+                unrolled || fits(),
                 "[network] channels, size and depth together make too many weights for one launch",
-            ),
-            (
-                (if unrolled { 1 } else { 2 }..=64).contains(&net.depth),
-                "[network] depth must be 2 to 64, from 1 on for unrolled networks",
             ),
             (
                 net.averaging > 0.0 && net.averaging <= 1.0,
@@ -340,9 +346,14 @@ impl LayeredConfig {
                 "[validation] every and images must be at least 1",
             ),
         ];
-        match rules.iter().find(|(kept, _)| !kept) {
-            Some((_, rule)) => Err(Error::Usage((*rule).into())),
-            None => Ok(()),
-        }
+        keep(&rules)
+    }
+}
+
+/// The first rule that is not kept as an error.
+fn keep(rules: &[(bool, &str)]) -> Result<()> {
+    match rules.iter().find(|(kept, _)| !kept) {
+        Some((_, rule)) => Err(Error::Usage((*rule).into())),
+        None => Ok(()),
     }
 }

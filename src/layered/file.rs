@@ -13,6 +13,19 @@ use crate::{Error, Result};
 /// What model files of networks call themselves.
 pub(crate) const ARCHITECTURE: &str = "layered";
 
+/// Relative room of constants that were stored against those that are recomputed.
+const AGREEMENT: f64 = 1e-9;
+
+/// Entries of the certificate that promise something: stating less than what is found is no lie. All other numbers are settings.
+const PROMISES: [&str; 6] = [
+    "largest_slopes",
+    "norm_upper_bounds",
+    "lipschitz",
+    "data_norm_squared",
+    "firmly_nonexpansive",
+    "every_step_is_proximal",
+];
+
 /// The networks inside the program.
 const SHIPPED: &[(&str, &[u8])] = &[
     (
@@ -32,7 +45,7 @@ struct Description {
     slope_bounds: (f64, f64),
     sigma: f64,
     provenance: Value,
-    /// For readers; it is computed anew from the parameters.
+    /// For readers; it is computed anew from the parameters, and may promise no more than is found.
     certificate: Value,
 }
 
@@ -65,7 +78,7 @@ impl Layered {
         container::write(path, &self.to_bytes()?)
     }
 
-    /// Reads and checks a model file; its constants are recomputed.
+    /// Reads and checks a model file: its constants are recomputed, and its certificate promises no more than they allow.
     ///
     /// # Errors
     /// [`Error::Input`] with the first thing that is wrong.
@@ -119,6 +132,15 @@ impl Layered {
         };
         model.take_from(&file)?;
         model.check()?;
+        let (stated, found) = (&description.certificate, model.certificate());
+        for (name, found) in found.as_object().into_iter().flatten() {
+            if !holds(&stated[name], found, PROMISES.contains(&name.as_str())) {
+                return Err(Error::Data(format!(
+                    "the certificate states {name} {}, but the model has {found}; it was tampered with or damaged",
+                    stated[name]
+                )));
+            }
+        }
         Ok(model)
     }
 
@@ -164,5 +186,24 @@ impl Layered {
             self.activations.push(file.splines(&format!("activations.{index}"))?);
         }
         Ok(())
+    }
+}
+
+/// Whether what a certificate states agrees with what is found; a promise may also be weaker. Texts are for readers.
+fn holds(stated: &Value, found: &Value, promise: bool) -> bool {
+    match (stated, found) {
+        (Value::Array(stated), Value::Array(found)) => {
+            let all = stated.iter().zip(found).all(|(s, f)| holds(s, f, promise));
+            all && stated.len() == found.len()
+        }
+        (Value::Bool(stated), Value::Bool(found)) => stated == found || (promise && *found),
+        (Value::String(_), Value::String(_)) => true,
+        _ => match (stated.as_f64(), found.as_f64()) {
+            (Some(stated), Some(found)) => {
+                let room = AGREEMENT * found.abs();
+                stated >= found - room && (promise || stated <= found + room)
+            }
+            _ => false,
+        },
     }
 }

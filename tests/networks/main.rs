@@ -9,6 +9,7 @@ mod reference;
 mod flow;
 mod flow_kernels;
 mod layered;
+mod layered_files;
 mod layered_pairs;
 mod layered_solver;
 mod layered_training;
