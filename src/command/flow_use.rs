@@ -132,8 +132,7 @@ pub fn evaluate_flow(args: &FlowEvaluateArgs) -> Result<()> {
     let evaluator = Evaluator::new(&gpu, &flow, points.len() / dims)?;
     let found = score(&evaluator, &points, known)?;
     let entropy = known.map(Distribution::entropy);
-    let back = evaluator.inverse(&evaluator.latent(&points)?)?;
-    let round_trip = points.iter().zip(&back).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+    let round_trip = flow.round_trip(&points)?;
     let integral = integral(&evaluator)?;
     if let Some(output) = &args.output {
         let logarithms: Vec<f64> = evaluator.log_density(&points)?.iter().map(|l| f64::from(*l)).collect();
@@ -169,17 +168,17 @@ pub fn evaluate_flow(args: &FlowEvaluateArgs) -> Result<()> {
 /// The integral of the density over a box around the images of latent points far out.
 fn integral(evaluator: &Evaluator<'_>) -> Result<f64> {
     let dims = evaluator.flow().dims();
-    let rim: Vec<f32> = if dims == 1 {
-        vec![-RIM as f32, RIM as f32]
+    let rim: Vec<f64> = if dims == 1 {
+        vec![-RIM, RIM]
     } else {
         (0..RIM_POINTS)
             .flat_map(|k| {
                 let angle = 2.0 * std::f64::consts::PI * k as f64 / RIM_POINTS as f64;
-                [(RIM * angle.cos()) as f32, (RIM * angle.sin()) as f32]
+                [RIM * angle.cos(), RIM * angle.sin()]
             })
             .collect()
     };
-    let ranges = bounding_box(&evaluator.inverse(&rim)?, dims, 0.02);
+    let ranges = bounding_box(&evaluator.flow().inverse(&rim)?, dims, 0.02);
     let cells = if dims == 1 {
         vec![LINE_CELLS]
     } else {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exact::flat;
 use super::model::Flow;
 use crate::spline::Spline;
 
@@ -90,12 +91,6 @@ impl Flow {
             inverse_lipschitz: inverse,
         }
     }
-}
-
-/// A spline that is constant beyond its outermost knots.
-fn flat(spline: &Spline, x: f64) -> f64 {
-    let t = spline.knots();
-    spline.value(x.clamp(t[0], t[t.len() - 1]))
 }
 
 /// Least and largest value, which are taken at knots.

@@ -177,7 +177,7 @@ impl ForwardPass {
     }
 }
 
-/// A flow ready to be evaluated: densities, latent points, samples.
+/// A flow ready to be evaluated on the device: densities and samples. [`Flow::latent`] and [`Flow::inverse`] are for points.
 pub struct Evaluator<'g> {
     gpu: &'g Gpu,
     flow: Flow,
@@ -247,22 +247,6 @@ impl<'g> Evaluator<'g> {
         Ok(found)
     }
 
-    /// `z = F(x)`, (point, coordinate) in and out.
-    ///
-    /// # Errors
-    /// As [`Self::log_density`].
-    pub fn latent(&self, points: &[f64]) -> Result<Vec<f32>> {
-        let dims = self.device.dims;
-        let first = self.device.layers * dims * self.capacity;
-        self.pass(points, |chunk| {
-            let states: Vec<f32> = self.gpu.read(&self.forward.states)?;
-            let z = &states[first..];
-            Ok((0..dims * chunk)
-                .map(|k| z[k % dims * self.capacity + k / dims])
-                .collect())
-        })
-    }
-
     /// What goes into the splines at `points`: per spline in the order of [`Flow::splines`], one value per point.
     ///
     /// # Errors
@@ -292,20 +276,8 @@ impl<'g> Evaluator<'g> {
     }
 
     fn pass(&self, points: &[f64], mut take: impl FnMut(usize) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+        self.flow.check_points(points)?;
         let dims = self.device.dims;
-        if !points.len().is_multiple_of(dims) {
-            return Err(Error::Data(format!(
-                "{} numbers are no points of {dims} coordinates",
-                points.len()
-            )));
-        }
-        if let Some(n) = points.iter().position(|v| !(*v as f32).is_finite()) {
-            return Err(Error::Data(format!(
-                "point {} has the coordinate {}, which is not a finite f32; remove it",
-                n / dims,
-                points[n]
-            )));
-        }
         let mut all = Vec::with_capacity(points.len());
         for chunk in points.chunks(dims * self.capacity) {
             self.gpu
@@ -319,18 +291,14 @@ impl<'g> Evaluator<'g> {
         Ok(all)
     }
 
-    /// `x = F^-1(z)`, (point, coordinate) in and out.
+    /// `count` independent samples, (sample, coordinate): the inverse of standard normal points that depend on `seed` and
+    /// their number only, never on `count`. In single precision: see [`Flow::inverse`] for given latent points.
     ///
     /// # Errors
-    /// [`Error::Data`] for points that are not whole; device errors.
-    pub fn inverse(&self, latent: &[f32]) -> Result<Vec<f64>> {
+    /// Device errors.
+    pub fn sample(&self, seed: u64, count: usize) -> Result<Vec<f64>> {
         let dims = self.device.dims;
-        if !latent.len().is_multiple_of(dims) {
-            return Err(Error::Data(format!(
-                "{} numbers are no points of {dims} coordinates",
-                latent.len()
-            )));
-        }
+        let latent: Vec<f32> = crate::io::noise::gaussian(seed, 0, count * dims);
         let mut all = Vec::with_capacity(latent.len());
         for chunk in latent.chunks(dims * self.capacity) {
             let mut planes = vec![0.0; dims * self.capacity];
@@ -347,15 +315,6 @@ impl<'g> Evaluator<'g> {
             all.append(&mut self.flow.restored(&samples, chunk.len() / dims));
         }
         Ok(all)
-    }
-
-    /// `count` independent samples, (sample, coordinate): the inverse of standard normal points that depend on `seed` and
-    /// their number only, never on `count`.
-    ///
-    /// # Errors
-    /// Device errors.
-    pub fn sample(&self, seed: u64, count: usize) -> Result<Vec<f64>> {
-        self.inverse(&crate::io::noise::gaussian(seed, 0, count * self.device.dims))
     }
 }
 

@@ -21,6 +21,7 @@ mod config;
 mod data;
 mod device;
 mod distribution;
+mod exact;
 mod file;
 mod gradient;
 mod grid;

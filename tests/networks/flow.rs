@@ -7,6 +7,7 @@ use knotwork::flow::{
     DensityGrid, Distribution, Evaluator, Flow, FlowConfig, FlowData, FlowState, FlowTrainer, Frame, bounding_box,
     grid_points, reduce_flow, score, start_flow,
 };
+use knotwork::io::noise::gaussian;
 use knotwork::spline::{SlopeBounds, Spline};
 use std::path::Path;
 
@@ -14,21 +15,35 @@ fn flow(dims: usize) -> Flow {
     lively(dims, 3, |i| [5, 9, 12][i % 3], 8)
 }
 
+/// The integral of the density over a box that holds all but 4e-6 of its mass.
+fn integral(evaluator: &Evaluator) -> f64 {
+    let dims = evaluator.flow().dims();
+    // Latent points up to 5 have that mass; their images lie in this box.
+    let rim: Vec<f64> = (0..400)
+        .flat_map(|k| {
+            let angle = 0.05 * f64::from(k);
+            [5.0 * angle.cos(), 5.0 * angle.sin()][..dims].to_vec()
+        })
+        .collect();
+    let ranges = bounding_box(&evaluator.flow().inverse(&rim).unwrap(), dims, 0.02);
+    let cells = vec![if dims == 1 { 20_000 } else { 700 }; dims];
+    DensityGrid::new(evaluator, &ranges, &cells).unwrap().integral()
+}
+
+/// The largest Euclidean distance between points and where they come back to.
+fn farthest(points: &[f64], back: &[f64], dims: usize) -> f64 {
+    assert_eq!(back.len(), points.len());
+    let distance = |(x, y): (&[f64], &[f64])| x.iter().zip(y).fold(0.0, |d: f64, (x, y)| d.hypot(x - y));
+    let all = points.chunks_exact(dims).zip(back.chunks_exact(dims)).map(distance);
+    all.inspect(|d| assert!(d.is_finite())).fold(0.0, f64::max)
+}
+
 #[test]
 fn densities_integrate_to_one() {
     let _turn = turn();
     for dims in [1, 2] {
-        let evaluator = Evaluator::new(gpu(), &flow(dims), 1 << 16).unwrap();
-        // Latent points up to 5 have all but 4e-6 of the mass; their images lie in this box.
-        let rim: Vec<f32> = (0..400)
-            .flat_map(|k| {
-                let angle = 0.05 * k as f32;
-                [5.0 * angle.cos(), 5.0 * angle.sin()][..dims].to_vec()
-            })
-            .collect();
-        let ranges = bounding_box(&evaluator.inverse(&rim).unwrap(), dims, 0.02);
-        let grid = DensityGrid::new(&evaluator, &ranges, &vec![if dims == 1 { 20_000 } else { 700 }; dims]).unwrap();
-        assert!((grid.integral() - 1.0).abs() < 1e-3, "{}", grid.integral());
+        let found = integral(&Evaluator::new(gpu(), &flow(dims), 1 << 16).unwrap());
+        assert!((found - 1.0).abs() < 1e-3, "{found}");
     }
 }
 
@@ -39,11 +54,21 @@ fn points_come_back() {
         let evaluator = Evaluator::new(gpu(), &flow(dims), 1000).unwrap();
         // More than fit at once, and far out on both sides.
         let points: Vec<f64> = values(4, 2500 * dims).iter().map(|v| 6.0 * f64::from(*v)).collect();
-        let back = evaluator.inverse(&evaluator.latent(&points).unwrap()).unwrap();
-        assert_eq!(back.len(), points.len());
-        for (x, y) in points.iter().zip(&back) {
-            assert!((x - y).abs() <= 1e-5, "{y} for {x}");
+        let (flow, reference) = (evaluator.flow(), ReferenceFlow::new(evaluator.flow()));
+        let latent = flow.latent(&points).unwrap();
+        for (x, z) in points.chunks_exact(dims).zip(latent.chunks_exact(dims)) {
+            let want = reference.forward(x).0;
+            assert!(farthest(&want, z, dims) < 1e-12, "{z:?}, not {want:?}");
         }
+        let back = flow.inverse(&latent).unwrap();
+        let worst = farthest(&points, &back, dims);
+        assert!(worst <= 1e-12, "{worst:e}");
+        assert!((flow.round_trip(&points).unwrap() - worst).abs() <= 1e-3 * worst);
+        // Samples come from the device, in single precision.
+        let normal: Vec<f64> = gaussian(5, 0, 1500 * dims).iter().map(|z| f64::from(*z)).collect();
+        let exact = flow.inverse(&normal).unwrap();
+        let lost = farthest(&evaluator.sample(5, 1500).unwrap(), &exact, dims);
+        assert!(lost < 1e-5, "{lost:e}");
         // A sample depends on seed and number only.
         let (few, many) = (evaluator.sample(5, 7).unwrap(), evaluator.sample(5, 1500).unwrap());
         assert_eq!(few, many[..7 * dims]);
@@ -143,10 +168,16 @@ fn shipped_flows_are_what_their_settings_promise() {
         let found = score(&evaluator, &points, Some(distribution)).unwrap();
         let excess = found.nll - distribution.entropy();
         assert!(found.divergence.unwrap() < 0.04 && excess < 0.05, "{name}: {found:?}");
-        let back = evaluator.inverse(&evaluator.latent(&points).unwrap()).unwrap();
-        let worst = points.iter().zip(&back).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
-        assert!(worst <= 1e-5, "{name}: {worst:e}");
+        let back = flow.inverse(&flow.latent(&points).unwrap()).unwrap();
+        let worst = farthest(&points, &back, flow.dims());
+        assert!(worst <= 1e-11, "{name}: {worst:e}");
+        let mass = integral(&evaluator);
+        assert!((mass - 1.0).abs() < 1e-3, "{name}: {mass}");
         let samples = evaluator.sample(1, 20_000).unwrap();
+        // Those of the device are the inverse of normal points up to rounding that gaps enlarge.
+        let normal: Vec<f64> = gaussian(1, 0, samples.len()).iter().map(|z| f64::from(*z)).collect();
+        let lost = farthest(&samples, &flow.inverse(&normal).unwrap(), flow.dims());
+        assert!(lost < 2e-5, "{name}: {lost:e}");
         let likely = distribution.log_density(&samples).iter().map(|l| -l).sum::<f64>() / 20_000.0;
         assert!(
             (likely - distribution.entropy()).abs() < 0.15,
