@@ -27,7 +27,7 @@ const PLANE_CELLS: usize = 1500;
 /// Arguments of `train sample`.
 #[derive(Args, Clone, Debug)]
 pub struct SampleArgs {
-    /// Model file of a flow, or one of the shipped ones: flow-moons, flow-ring
+    /// Model file of a flow, or one of the shipped ones: flow-moons, flow-ring, flow-hills
     pub model: PathBuf,
     /// How many samples
     #[arg(short = 'n', long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
@@ -67,7 +67,7 @@ pub fn sample_flow(args: &SampleArgs) -> Result<()> {
 /// Arguments of `train flow-evaluate`.
 #[derive(Args, Clone, Debug)]
 pub struct FlowEvaluateArgs {
-    /// Model file of a flow, or one of the shipped ones: flow-moons, flow-ring
+    /// Model file of a flow, or one of the shipped ones: flow-moons, flow-ring, flow-hills
     pub model: PathBuf,
     /// Points (CSV or NPY), or moons, ring or hills for 100000 new points of these
     #[arg(long, value_name = "FILE|NAME")]

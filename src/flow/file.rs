@@ -16,12 +16,16 @@ use crate::{Error, Result};
 const AGREEMENT: f64 = 1e-9;
 
 /// The flows that come with the program, trained by `train flow` with the settings of the same name in `assets/configs`.
-const SHIPPED: [(&str, &[u8]); 2] = [
+const SHIPPED: [(&str, &[u8]); 3] = [
     (
         "flow-moons",
         include_bytes!("../../assets/models/flow-moons.safetensors"),
     ),
     ("flow-ring", include_bytes!("../../assets/models/flow-ring.safetensors")),
+    (
+        "flow-hills",
+        include_bytes!("../../assets/models/flow-hills.safetensors"),
+    ),
 ];
 
 /// What model files of flows call themselves.

@@ -155,7 +155,11 @@ fn known_distributions_are_normalised_and_drawn_from() {
 #[test]
 fn shipped_flows_are_what_their_settings_promise() {
     let _turn = turn();
-    for (name, distribution) in [("flow-moons", Distribution::Moons), ("flow-ring", Distribution::Ring)] {
+    for (name, distribution) in [
+        ("flow-moons", Distribution::Moons),
+        ("flow-ring", Distribution::Ring),
+        ("flow-hills", Distribution::Hills),
+    ] {
         let flow = Flow::shipped_or_file(Path::new(name)).unwrap();
         assert_eq!(flow.name, name);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/configs/{name}.toml"));
