@@ -14,15 +14,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let at = id.y * params.cols + id.x;
-    var difference = vec2<f32>(0.0);
-    if (id.y + 1u < params.rows) {
-        difference.x = x[at + params.cols] - x[at];
-    }
-    if (id.x + 1u < params.cols) {
-        difference.y = x[at + 1u] - x[at];
-    }
     let before = u[at];
-    var next = q[at] + 0.125 * difference;
+    var next = q[at] + 0.125 * difference(id.y, id.x);
     let size = length(next);
     if (size > params.radius) {
         next *= params.radius / size;

@@ -307,6 +307,7 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<ProxParams>("prox_start"),
         mismatches::<ProxParams>("prox_step"),
         mismatches::<TvParams>("tv_primal"),
+        mismatches::<TvParams>("tv_value"),
         mismatches::<TvParams>("tv_dual"),
         mismatches::<FrameParams>("frame_pad"),
         mismatches::<FrameParams>("frame_fold"),

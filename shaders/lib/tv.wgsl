@@ -12,3 +12,16 @@ struct TvParams {
     pad0: u32,
     pad1: u32,
 }
+
+// D x at a pixel. The importing kernel binds params and x: (row, column).
+fn difference(row: u32, col: u32) -> vec2<f32> {
+    let at = row * params.cols + col;
+    var down_right = vec2<f32>(0.0);
+    if (row + 1u < params.rows) {
+        down_right.x = x[at + params.cols] - x[at];
+    }
+    if (col + 1u < params.cols) {
+        down_right.y = x[at + 1u] - x[at];
+    }
+    return down_right;
+}

@@ -234,7 +234,10 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
         result["ssim"] = json!(ssim);
     }
     args.run.common.device.report(&gpu, &console, &mut result)?;
-    report.record(&gpu, &result)?.write(&record_path)?;
+    let mut record = report.record(&gpu, &result)?;
+    // Too long for a line on a terminal.
+    record.results["energy_history"] = json!(solution.energy_history);
+    record.write(&record_path)?;
     if solution.stop != Stop::Converged {
         say_unfinished(&console, args.solver.max_iter());
     }

@@ -1,5 +1,7 @@
 //! A problem with everything its solution needs made ready on the device, for any number of measurements.
 
+use serde::Serialize;
+
 use super::options::SolverArgs;
 use super::pnp::Residual;
 use super::problem::{Chosen, Method, Problem};
@@ -8,7 +10,7 @@ use crate::layered::LayeredRunner;
 use crate::model::Ridge;
 use crate::model::device::RunOptions;
 use crate::operator::OperatorNorm;
-use crate::solver::{PlugAndPlay, Reconstructor, Regularizer, Settings, Stop};
+use crate::solver::{EnergyHistory, PlugAndPlay, Reconstructor, Regularizer, Settings, Stop};
 use crate::{Error, Result};
 
 /// Makes kernels and buffers once, then solves for measurements one after the other.
@@ -17,6 +19,8 @@ pub struct Prepared<'p> {
     problem: &'p Problem,
     limits: (f32, f32),
     engine: Engine<'p>,
+    /// Names of the regularizers that are minimised, in turn.
+    regularizers: Vec<String>,
 }
 
 enum Engine<'p> {
@@ -76,11 +80,16 @@ impl Problem {
             (None, Method::Tv, _) => descent(Regularizer::TotalVariation, None)?,
             _ => Engine::Direct,
         };
+        let models = chosen.first().into_iter().chain(&chosen.model);
         Ok(Prepared {
             gpu,
             problem: self,
             limits,
             engine,
+            regularizers: match chosen.method {
+                Method::Tv => vec!["total variation".into()],
+                _ => models.map(|model| model.name.clone()).collect(),
+            },
         })
     }
 }
@@ -97,6 +106,7 @@ impl Prepared<'_> {
             iterations: 0,
             stop: Stop::Converged,
             residuals: None,
+            energy_history: None,
             constants: self.constants()?,
         };
         let mut stops = Vec::new();
@@ -108,14 +118,21 @@ impl Prepared<'_> {
             match &self.engine {
                 Engine::Direct => solution.planes.extend(start),
                 Engine::Descent { first, last } => {
-                    let mut before = 0;
+                    let (mut before, mut histories) = (0, Vec::new());
                     if let Some(first) = first {
                         let outcome = first.run(y, &start, &mut progress)?;
                         (start, before) = (outcome.image, outcome.iterations);
+                        histories.push((0, outcome.history));
                     }
                     let outcome = last.run(y, &start, |done, change| progress(before + done, change))?;
+                    histories.push((before, outcome.history));
                     *solution.energy.get_or_insert(0.0) += outcome.energy;
-                    solution.iterations = solution.iterations.max(before + outcome.iterations);
+                    let iterations = before + outcome.iterations;
+                    if solution.energy_history.is_none() || iterations > solution.iterations {
+                        let named = self.regularizers.iter().zip(&histories);
+                        solution.energy_history = Some(named.map(|(name, of)| Fall::new(name, of)).collect());
+                    }
+                    solution.iterations = solution.iterations.max(iterations);
                     stops.push(outcome.stop);
                     solution.planes.extend(outcome.image);
                 }
@@ -171,6 +188,33 @@ pub struct Solution {
     pub stop: Stop,
     /// Fixed-point residuals of plug-and-play on the way, of the plane that took most iterations.
     pub residuals: Option<Vec<Residual>>,
+    /// Energies on the way with each of the regularizers, of the plane that took most iterations.
+    pub energy_history: Option<Vec<Fall>>,
     /// What the steps rest on: [`crate::solver::Constants`] or [`crate::solver::PnpConstants`].
     pub constants: Option<serde_json::Value>,
+}
+
+/// How the energy fell with one regularizer, as records tell it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fall {
+    /// What the energies are.
+    pub energy: &'static str,
+    /// The name of `R`.
+    pub regularizer: String,
+    /// Iterations done, with the regularizers before it, too.
+    pub iterations: Vec<usize>,
+    /// Energies after them.
+    pub energies: Vec<f64>,
+}
+
+impl Fall {
+    fn new(regularizer: &str, (before, history): &(usize, EnergyHistory)) -> Self {
+        let (iterations, energies) = history.entries.iter().map(|(n, energy)| (before + n, energy)).unzip();
+        Self {
+            energy: "|H x - y|^2 / 2 + lambda R(x)",
+            regularizer: regularizer.into(),
+            iterations,
+            energies,
+        }
+    }
 }

@@ -133,6 +133,11 @@ impl InnerProduct {
         self.totals.record(recorder, images);
     }
 
+    /// For [`Gpu::warm_up`].
+    pub fn kernels(&self) -> [&Bound; 2] {
+        [&self.bound, self.totals.bound()]
+    }
+
     /// The sums: `[<a, b>, |a - b|^2, |a|^2, 0]` per image.
     pub fn totals(&self) -> &Buffer {
         self.totals.buffer()

@@ -121,6 +121,7 @@ pub const KERNELS: &[Source] = sources![
     "tv_dual",
     "tv_primal",
     "tv_sums",
+    "tv_value",
     "unrolled_step",
     "values_accept",
     "values_moments",

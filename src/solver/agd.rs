@@ -13,6 +13,7 @@
 use std::time::Instant;
 
 use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
+use super::energy::EnergyHistory;
 use super::error_bound::ErrorBound;
 use super::mirror;
 use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, SplitSettings, Splitting};
@@ -130,6 +131,8 @@ pub struct Outcome {
     pub image: Vec<f32>,
     /// `h(x)`.
     pub energy: f64,
+    /// Energies on the way, where they are evaluated: of reconstructions from measurements.
+    pub history: EnergyHistory,
     /// Iterations done.
     pub iterations: usize,
     /// Restarts of the momentum.
@@ -430,6 +433,7 @@ impl<'g> Denoiser<'g> {
                     self.extension,
                 ),
                 energy: 0.5 * f64::from(distance[4 * i + 1]) + self.settings.lambda * f64::from(regularizer[4 * i]),
+                history: EnergyHistory::default(),
                 iterations: state.iterations as usize,
                 restarts: state.restarts as usize,
                 change: f64::from(state.change),

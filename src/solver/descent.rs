@@ -20,90 +20,22 @@
 //!
 //! **Total variation**, a baseline: the proximal gradient with momentum and restart (Beck and Teboulle, 2009; O'Donoghue
 //! and Candes, 2015), step `1 / |H|^2`, the proximal operator by a fixed number of inner steps from the last dual field.
+//!
+//! No iteration needs an energy; they are evaluated all the same after every tenth (`energy.rs`), to be told.
 
 use std::time::Instant;
 
 use super::agd::SECONDS_PER_CHECK;
-use super::tv::{TvProx, total_variation};
+use super::descent_kernels::{DescentParams, DescentState, NOT_FINITE, PLAIN, RESTART, RUNNING, SAFEGUARD, subtract};
+use super::energy::{Energies, EnergyHistory};
+use super::tv::{TvProx, TvValue};
 use super::{Method, Outcome, Settings, Stop};
-use crate::gpu::reduce::{InnerProduct, VALUES_PER_GROUP};
+use crate::gpu::reduce::VALUES_PER_GROUP;
 use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
 use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 use crate::model::{NormKind, Ridge};
 use crate::operator::{LinearOperator, OperatorNorm, Pass};
-use crate::{Error, Result, shader_struct};
-
-shader_struct! {
-    /// Parameters of the `descent_*` kernels (`shaders/lib/descent.wgsl`).
-    pub struct DescentParams {
-        /// Pixels of the image.
-        pub pixels: u32,
-        /// Weight of the regularizer.
-        pub lambda: f32,
-        /// `L`.
-        pub lipschitz: f32,
-        /// `lambda rho`.
-        pub weak: f32,
-        /// Lower end of the box.
-        pub low: f32,
-        /// Upper end of the box.
-        pub high: f32,
-        /// Stop where relative change and residual are at most this.
-        pub tolerance: f32,
-        /// 0 safeguard, 1 restart, 2 plain.
-        pub rule: u32,
-        /// `L / |H|^2`.
-        pub scale: f32,
-        /// Padding.
-        pub pad0: u32,
-        /// Padding.
-        pub pad1: u32,
-        /// Padding.
-        pub pad2: u32,
-    }
-}
-
-shader_struct! {
-    /// State of a descent (`shaders/lib/descent.wgsl`).
-    pub struct DescentState {
-        /// Momentum sequence.
-        pub t: f32,
-        /// Weight of the next extrapolation.
-        pub beta: f32,
-        /// Relative change of the last step taken.
-        pub change: f32,
-        /// Iterations done.
-        pub iterations: u32,
-        /// 0 running, 1 converged, 2 not finite.
-        pub status: u32,
-        /// Restarts done.
-        pub restarts: u32,
-        /// 1: the last step was taken.
-        pub accepted: u32,
-        /// `L |x' - z| / (|H|^2 |x'|)` of the last step taken.
-        pub residual: f32,
-    }
-}
-
-shader_struct! {
-    /// Parameters of `subtract.wgsl`.
-    pub struct SubtractParams {
-        /// Values.
-        pub count: u32,
-        /// Workgroups per row of workgroups.
-        pub row: u32,
-        /// Padding.
-        pub pad0: u32,
-        /// Padding.
-        pub pad1: u32,
-    }
-}
-
-const RUNNING: u32 = 0;
-const NOT_FINITE: u32 = 2;
-const SAFEGUARD: u32 = 0;
-const RESTART: u32 = 1;
-const PLAIN: u32 = 2;
+use crate::{Error, Result};
 
 /// What is known of images besides the measurement.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +64,11 @@ pub struct Constants {
 /// Where the gradient of the regularizer, or its proximal operator, comes from.
 enum Prior {
     Ridge(Box<RidgeOnDevice>),
-    TotalVariation { prox: Box<TvProx>, sums: Bound },
+    TotalVariation {
+        prox: Box<TvProx>,
+        sums: Bound,
+        value: TvValue,
+    },
 }
 
 /// An operator and a regularizer prepared for one image at a time. Makes all kernels and buffers at once.
@@ -147,7 +83,7 @@ pub struct Reconstructor<'g> {
     step: Bound,
     control: Bound,
     advance: Bound,
-    distance: InnerProduct,
+    energies: Energies,
     buffers: Buffers,
     readback: Readback,
     settings: Settings,
@@ -158,8 +94,13 @@ struct Buffers {
     x: Buffer,
     y: Buffer,
     z: Buffer,
+    /// `x'`; of no account between iterations.
+    candidate: Buffer,
     state: Buffer,
 }
+
+/// Iterations between two looks at the device, at most.
+const LOOK_EVERY: usize = 32;
 
 impl<'g> Reconstructor<'g> {
     /// Prepares reconstructions from measurements of `operator`, whose norm it computes.
@@ -208,10 +149,10 @@ impl<'g> Reconstructor<'g> {
             x: gpu.buffer("x", pixels)?,
             y: gpu.buffer("y", measured)?,
             z: gpu.buffer("z", pixels)?,
+            candidate: gpu.buffer("candidate", pixels)?,
             state: gpu.buffer("state", size_of::<DescentState>() / 4)?,
         };
         let (product, data) = (gpu.buffer("H z", measured)?, gpu.buffer("data gradient", pixels)?);
-        let candidate = gpu.buffer("candidate", pixels)?;
         let partials = gpu.buffer("step partials", pixels.div_ceil(VALUES_PER_GROUP) * 4)?;
         let forward = operator.forward(gpu, &buffers.z, &product)?;
         let adjoint = operator.adjoint(gpu, &product, &data)?;
@@ -244,7 +185,7 @@ impl<'g> Reconstructor<'g> {
             };
             Ok(gpu.kernel(name, &[])?.bind(gpu, &all)?.with_work(None, [work]))
         };
-        let (state, x, z) = (&buffers.state, &buffers.x, &buffers.z);
+        let (state, x, z, candidate) = (&buffers.state, &buffers.x, &buffers.z, &buffers.candidate);
         let (prior, step) = match regularizer {
             Regularizer::Ridge(model, options) => {
                 let gradient = gpu.buffer("gradient", pixels)?;
@@ -263,7 +204,7 @@ impl<'g> Reconstructor<'g> {
                     ("prior", &gradient),
                     ("z", z),
                     ("x", x),
-                    ("candidate", &candidate),
+                    ("candidate", candidate),
                     ("partials", &partials),
                 ];
                 (
@@ -290,12 +231,12 @@ impl<'g> Reconstructor<'g> {
                     ..params
                 };
                 let step = bind("descent_step", unlimited, &memory, 5)?;
-                let prox = TvProx::new(gpu, domain, settings.lambda / lipschitz, limits, &before, &candidate)?;
+                let prox = TvProx::new(gpu, domain, settings.lambda / lipschitz, limits, &before, candidate)?;
                 let memory = [
                     ("v", &before),
                     ("z", z),
                     ("x", x),
-                    ("candidate", &candidate),
+                    ("candidate", candidate),
                     ("partials", &partials),
                 ];
                 let sums = bind("tv_sums", params, &memory, 4)?;
@@ -303,6 +244,7 @@ impl<'g> Reconstructor<'g> {
                     Prior::TotalVariation {
                         prox: Box::new(prox),
                         sums,
+                        value: TvValue::new(gpu, domain, z)?,
                     },
                     step,
                 )
@@ -314,14 +256,15 @@ impl<'g> Reconstructor<'g> {
             &[("partials", &partials), ("state", state)],
             0,
         )?;
-        let memory = [("state", state), ("candidate", &candidate), ("x", x), ("z", z)];
+        let memory = [("state", state), ("candidate", candidate), ("x", x), ("z", z)];
         let advance = bind("descent_move", params, &memory, 4)?;
         let residual = subtract(gpu, &product, &buffers.y, measured)?;
-        let distance = InnerProduct::new(gpu, &product, &buffers.y, 1, measured)?;
+        let energies = Energies::new(gpu, [&product, &buffers.y], measured, settings.lambda, LOOK_EVERY)?;
         let kernels = [&step, &control, &advance, &residual.0].into_iter();
-        gpu.warm_up(kernels.chain(forward.kernels()).chain(adjoint.kernels()))?;
-        if let Prior::TotalVariation { prox, sums } = &prior {
-            gpu.warm_up(prox.kernels().chain([sums]))?;
+        let kernels = kernels.chain(forward.kernels()).chain(adjoint.kernels());
+        gpu.warm_up(kernels.chain(energies.kernels()))?;
+        if let Prior::TotalVariation { prox, sums, value } = &prior {
+            gpu.warm_up(prox.kernels().chain([sums]).chain(value.kernels()))?;
         }
         let readback = gpu.readback(buffers.state.len())?;
         Ok(Self {
@@ -335,7 +278,7 @@ impl<'g> Reconstructor<'g> {
             step,
             control,
             advance,
-            distance,
+            energies,
             buffers,
             readback,
             settings,
@@ -378,15 +321,25 @@ impl<'g> Reconstructor<'g> {
             ..Default::default()
         };
         self.gpu.write(&self.buffers.state, &[state])?;
+        let mut history = EnergyHistory::default();
         let (mut done, mut batch) = (0, 1);
         while done < self.settings.max_iterations && state.status == RUNNING {
             let clock = Instant::now();
             let trips = batch.min(self.settings.max_iterations - done);
             let mut recorder = self.gpu.record();
-            for _ in 0..trips {
-                self.record_iteration(&mut recorder);
+            let mut due = Vec::new();
+            for iterations in done..=done + trips {
+                if iterations > done {
+                    self.record_iteration(&mut recorder);
+                }
+                // What was done when the device was looked at last has been taken then, but for the start.
+                if history.is_due(iterations) && (iterations > done || done == 0) {
+                    self.record_energy(&mut recorder, due.len());
+                    due.push(iterations);
+                }
             }
             recorder.copy_out(self.buffers.state.all(), &self.readback);
+            self.energies.record_out(&mut recorder);
             recorder.submit();
             state = self.gpu.fetch(&self.readback)?[0];
             done += trips;
@@ -396,10 +349,17 @@ impl<'g> Reconstructor<'g> {
                     state.iterations
                 )));
             }
+            let energies = self.energies.fetch(self.gpu)?;
+            // Of what was recorded behind the last step, x is the result again.
+            for (iterations, energy) in due.into_iter().zip(energies) {
+                if iterations <= state.iterations as usize {
+                    history.take(iterations, energy);
+                }
+            }
             progress(done, f64::from(state.change));
-            batch = ((SECONDS_PER_CHECK * trips as f64 / clock.elapsed().as_secs_f64()) as usize).clamp(1, 32);
+            batch = ((SECONDS_PER_CHECK * trips as f64 / clock.elapsed().as_secs_f64()) as usize).clamp(1, LOOK_EVERY);
         }
-        self.outcome(&state)
+        self.outcome(&state, history)
     }
 
     fn record_iteration(&self, recorder: &mut Recorder<'_>) {
@@ -415,7 +375,7 @@ impl<'g> Reconstructor<'g> {
             model.record_gradient(recorder, 1);
         }
         recorder.dispatch(&self.step, groups, 0);
-        if let Prior::TotalVariation { prox, sums } = &self.prior {
+        if let Prior::TotalVariation { prox, sums, .. } = &self.prior {
             prox.record(recorder);
             recorder.dispatch(sums, groups, 0);
         }
@@ -423,26 +383,40 @@ impl<'g> Reconstructor<'g> {
         recorder.dispatch(&self.advance, groups, 0);
     }
 
-    /// The energy of the final image, and the image. `z` is free by now and takes it.
-    fn outcome(&self, state: &DescentState) -> Result<Outcome> {
-        let mut recorder = self.gpu.record();
-        recorder.copy(self.buffers.x.all(), self.buffers.z.all());
-        self.forward.record(&mut recorder);
-        self.distance.record(&mut recorder, 1);
-        if let Prior::Ridge(model) = &self.prior {
-            model.record_energy(&mut recorder, 1);
-        }
-        recorder.submit();
-        let distance: Vec<f32> = self.gpu.read(self.distance.totals())?;
-        let image: Vec<f32> = self.gpu.read(&self.buffers.x)?;
+    /// Records the energy of `x`. The operator and the regularizer see `z`, so `x` is put in its place meanwhile.
+    fn record_energy(&self, recorder: &mut Recorder<'_>, place: usize) {
+        let Buffers { x, z, candidate, .. } = &self.buffers;
+        recorder.copy(z.all(), candidate.all());
+        recorder.copy(x.all(), z.all());
+        self.forward.record(recorder);
         let regularizer = match &self.prior {
-            Prior::Ridge(model) => f64::from(self.gpu.read::<f32>(model.energies())?[0]),
-            Prior::TotalVariation { .. } => total_variation(&image, self.domain),
+            Prior::Ridge(model) => {
+                model.record_energy(recorder, 1);
+                model.energies()
+            }
+            Prior::TotalVariation { value, .. } => {
+                value.record(recorder);
+                value.totals()
+            }
         };
+        self.energies.record(recorder, regularizer, place);
+        recorder.copy(candidate.all(), z.all());
+    }
+
+    /// The final image and its energy.
+    fn outcome(&self, state: &DescentState, mut history: EnergyHistory) -> Result<Outcome> {
+        let mut recorder = self.gpu.record();
+        self.record_energy(&mut recorder, 0);
+        self.energies.record_out(&mut recorder);
+        recorder.submit();
+        let energy = self.energies.fetch(self.gpu)?[0];
+        let iterations = state.iterations as usize;
+        history.end(iterations, energy);
         Ok(Outcome {
-            image,
-            energy: 0.5 * f64::from(distance[1]) + self.settings.lambda * regularizer,
-            iterations: state.iterations as usize,
+            image: self.gpu.read(&self.buffers.x)?,
+            energy,
+            history,
+            iterations,
             restarts: state.restarts as usize,
             change: f64::from(state.change),
             stop: if state.status == RUNNING {
@@ -453,22 +427,4 @@ impl<'g> Reconstructor<'g> {
             error_bound: None,
         })
     }
-}
-
-/// `a <- a - b` and its workgroups.
-pub(super) fn subtract(gpu: &Gpu, a: &Buffer, b: &Buffer, count: usize) -> Result<(Bound, [u32; 3])> {
-    let groups = count.div_ceil(VALUES_PER_GROUP) as u32;
-    let row = groups.min(gpu.limits().max_compute_workgroups_per_dimension);
-    let params = gpu.params(&[SubtractParams {
-        count: count as u32,
-        row,
-        ..Default::default()
-    }])?;
-    let memory = [("params", params.binding()), ("a", a.into()), ("b", b.into())];
-    let work = Work {
-        bytes: 12 * count as u64,
-        multiply_adds: 0,
-    };
-    let bound = gpu.kernel("subtract", &[])?.bind(gpu, &memory)?.with_work(None, [work]);
-    Ok((bound, [row, groups.div_ceil(row), 1]))
 }

@@ -1,5 +1,6 @@
 //! Total variation: its value, and its proximal operator on the device.
 
+use crate::gpu::reduce::{Totals, VALUES_PER_GROUP};
 use crate::gpu::{Bound, Buffer, Gpu, Recorder, Work};
 use crate::{Result, shader_struct};
 
@@ -23,19 +24,6 @@ shader_struct! {
         /// Padding.
         pub pad1: u32,
     }
-}
-
-/// Isotropic total variation `sum |D x|` of an image (row, column): forward differences, 0 beyond the last row and column.
-pub fn total_variation(image: &[f32], [rows, cols]: [usize; 2]) -> f64 {
-    let at = |r: usize, c: usize| f64::from(image[r * cols + c]);
-    (0..rows * cols)
-        .map(|i| {
-            let (r, c) = (i / cols, i % cols);
-            let down = if r + 1 < rows { at(r + 1, c) - at(r, c) } else { 0.0 };
-            let right = if c + 1 < cols { at(r, c + 1) - at(r, c) } else { 0.0 };
-            down.hypot(right)
-        })
-        .sum()
 }
 
 /// Steps for the dual field per outer iteration. The field is kept from one to the next, so that its error falls with the
@@ -143,5 +131,56 @@ impl TvProx {
     /// For [`Gpu::warm_up`].
     pub fn kernels(&self) -> impl Iterator<Item = &Bound> {
         [&self.from_ahead, &self.dual, &self.from_dual].into_iter()
+    }
+}
+
+/// Isotropic total variation `sum |D x|` of an image (row, column): forward differences, 0 beyond the last row and column.
+#[derive(Debug)]
+pub(super) struct TvValue {
+    sums: Bound,
+    totals: Totals,
+    groups: u32,
+}
+
+impl TvValue {
+    /// Prepares the value of `x`.
+    pub fn new(gpu: &Gpu, [rows, cols]: [usize; 2], x: &Buffer) -> Result<Self> {
+        let (pixels, groups) = (rows * cols, (rows * cols).div_ceil(VALUES_PER_GROUP));
+        let partials = gpu.buffer("total variation partials", groups * 4)?;
+        let params = gpu.params(&[TvParams {
+            rows: rows as u32,
+            cols: cols as u32,
+            ..Default::default()
+        }])?;
+        let memory = [
+            ("params", params.binding()),
+            ("x", x.into()),
+            ("partials", (&partials).into()),
+        ];
+        let work = Work {
+            bytes: 4 * pixels as u64,
+            multiply_adds: 2 * pixels as u64,
+        };
+        Ok(Self {
+            sums: gpu.kernel("tv_value", &[])?.bind(gpu, &memory)?.with_work(None, [work]),
+            totals: Totals::new(gpu, &partials, 1, groups)?,
+            groups: groups as u32,
+        })
+    }
+
+    /// Records the value, the first of the four [`Self::totals`].
+    pub fn record(&self, recorder: &mut Recorder<'_>) {
+        recorder.dispatch(&self.sums, [self.groups, 1, 1], 0);
+        self.totals.record(recorder, 1);
+    }
+
+    /// Where [`Self::record`] leaves it.
+    pub fn totals(&self) -> &Buffer {
+        self.totals.buffer()
+    }
+
+    /// For [`Gpu::warm_up`].
+    pub fn kernels(&self) -> impl Iterator<Item = &Bound> {
+        [&self.sums, self.totals.bound()].into_iter()
     }
 }

@@ -153,9 +153,27 @@ fn a_weakly_convex_regularizer_starts_where_a_convex_one_ends() {
     assert_eq!(out.planes, both.image);
     assert_ne!(out.planes, alone.image);
     assert_eq!(result["iterations"], convex.iterations + both.iterations);
+    // The record tells how both energies fell, the iterations counted through.
+    let told = &record(&place)["results"]["energy_history"];
+    let mut before = 0;
+    for (n, (name, outcome)) in [("crr-48", &convex), ("wcrr-small", &both)].into_iter().enumerate() {
+        assert_eq!(told[n]["regularizer"], name);
+        let (iterations, energies): (Vec<usize>, Vec<f64>) = outcome
+            .history
+            .entries
+            .iter()
+            .map(|(n, energy)| (before + n, energy))
+            .unzip();
+        assert_eq!(told[n]["iterations"], serde_json::json!(iterations), "{told}");
+        assert_eq!(told[n]["energies"], serde_json::json!(energies), "{told}");
+        before += outcome.iterations;
+    }
+    assert_eq!(told.as_array().unwrap().len(), 2);
 
     let result = place.run(&line("crr-32")).success("crr-32").json();
     assert!(result["first_model"].is_null(), "{result}");
+    let energies = &record(&place)["results"]["energy_history"][0]["energies"];
+    assert_eq!(energies.as_array().unwrap().last(), Some(&result["energy"]));
 }
 
 /// Weakly convex at the level that suits the noise, convex at levels that are lower by hand, and never below the least level by itself.

@@ -187,3 +187,16 @@ pub fn mri(mri: &Mri, [rows, cols]: [usize; 2]) -> Dense {
     }
     dense
 }
+
+/// Isotropic total variation `sum |D x|` of an image (row, column): forward differences, 0 beyond the last row and column.
+pub fn total_variation(image: &[f64], [rows, cols]: [usize; 2]) -> f64 {
+    let at = |r: usize, c: usize| image[r * cols + c];
+    (0..rows * cols)
+        .map(|i| {
+            let (r, c) = (i / cols, i % cols);
+            let down = if r + 1 < rows { at(r + 1, c) - at(r, c) } else { 0.0 };
+            let right = if c + 1 < cols { at(r, c + 1) - at(r, c) } else { 0.0 };
+            down.hypot(right)
+        })
+        .sum()
+}

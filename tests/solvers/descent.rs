@@ -4,13 +4,14 @@
 use crate::common::{EPS, gpu, turn, values};
 use crate::reference::device::options;
 use crate::reference::models::{cosines, image, weakly_convex};
+use crate::reference::operators::total_variation;
 use crate::reference::operators::{self, Dense};
 use crate::reference::problem::distance;
 use crate::reference::{RidgeReference, norm, widen};
 use knotwork::Error;
 use knotwork::model::Ridge;
 use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Radon, apply};
-use knotwork::solver::{Denoiser, Method, Outcome, Reconstructor, Regularizer, Settings, Stop, total_variation};
+use knotwork::solver::{Denoiser, Method, Outcome, Reconstructor, Regularizer, Settings, Stop};
 
 const SIZE: [usize; 2] = [11, 14];
 const SIGMA: f64 = 0.1;
@@ -59,15 +60,26 @@ impl Problem<'_> {
 
     /// The energy, and how far an f32 evaluation may be off.
     fn energy(&self, x: &[f64]) -> (f64, f64) {
+        let (data, error) = self.data(x);
+        let (value, bound) = self.ridge.energy(x);
+        (data + self.lambda * value, self.lambda * bound + error)
+    }
+
+    /// The same with total variation.
+    fn energy_of_variation(&self, x: &[f64]) -> (f64, f64) {
+        let (data, error) = self.data(x);
+        let value = self.lambda * total_variation(x, SIZE);
+        // Roundings of a difference count with the pixels.
+        let pixels: f64 = x.iter().map(|v| v.abs()).sum();
+        (data + value, error + EPS * (32.0 * value + 4.0 * self.lambda * pixels))
+    }
+
+    fn data(&self, x: &[f64]) -> (f64, f64) {
         let (product, error) = self.dense.apply(x, false);
         let off: Vec<f64> = product.iter().zip(&self.y).map(|(a, b)| a - b).collect();
         let square: f64 = off.iter().map(|v| v * v).sum();
         let lost: f64 = off.iter().zip(&error).map(|(r, e)| r.abs() * e + e * e).sum();
-        let (value, bound) = self.ridge.energy(x);
-        (
-            0.5 * square + self.lambda * value,
-            self.lambda * bound + lost + 32.0 * EPS * square,
-        )
+        (0.5 * square, lost + 32.0 * EPS * square)
     }
 }
 
@@ -301,6 +313,92 @@ fn every_step_descends_by_what_is_promised() {
 }
 
 #[test]
+fn energies_on_the_way_are_those_of_the_iterates() {
+    let _turn = turn();
+    let (convex, weakly) = (cosines(), weakly_convex());
+    for case in cases() {
+        let y = measure(case.operator.as_ref(), &image(4, SIZE));
+        let start = values(5, 154).iter().map(|v| 0.5 + 0.4 * v).collect::<Vec<f32>>();
+        for (model, lambda) in [(Some(&convex), 0.5), (Some(&weakly), 5.0), (None, 0.05)] {
+            let name = format!("{} {:?}", case.name, model.map(|m| &m.name));
+            let settings = Settings {
+                lambda,
+                limits: Some((0.0, 1.0)),
+                tolerance: 1e-9,
+                max_iterations: 34,
+                method: Method::Accelerated,
+                noise_tolerance: None,
+            };
+            let regularizer = match model {
+                Some(model) => Regularizer::Ridge(model, options(SIGMA)),
+                None => Regularizer::TotalVariation,
+            };
+            let run = |settings: Settings| {
+                let solver = Reconstructor::new(gpu(), case.operator.as_ref(), regularizer, settings).unwrap();
+                solver.run(&y, &start, |_, _| {}).unwrap()
+            };
+            let copy = cases().into_iter().find(|c| c.name == case.name).unwrap();
+            let problem = problem(copy, model.unwrap_or(&convex), &settings, &y, 1.0);
+            let energy = |x: &[f64]| match model {
+                Some(_) => problem.energy(x),
+                None => problem.energy_of_variation(x),
+            };
+            let told = |outcome: &Outcome| -> Vec<usize> { outcome.history.entries.iter().map(|e| e.0).collect() };
+
+            let outcome = run(settings);
+            assert_eq!(told(&outcome), [0, 10, 20, 30, 34], "{name}");
+            for &(iterations, got) in &outcome.history.entries {
+                let x = match iterations {
+                    0 => start.clone(),
+                    _ => {
+                        let settings = Settings {
+                            max_iterations: iterations,
+                            ..settings
+                        };
+                        let stopped = run(settings);
+                        assert_eq!(
+                            stopped.energy, got,
+                            "{name}, {iterations}: evaluating moves the iterate"
+                        );
+                        stopped.image
+                    }
+                };
+                let (want, error) = energy(&widen(&x));
+                assert!(
+                    (got - want).abs() <= error,
+                    "{name}, {iterations}: {got}, want {want} within {error:e}"
+                );
+            }
+            let entries = &outcome.history.entries;
+            assert_eq!(entries.last().unwrap().1, outcome.energy, "{name}");
+            for pair in entries.windows(2) {
+                // Of convex ones only those at restarts do not rise.
+                let (_, error) = energy(&widen(&outcome.image));
+                let falls = pair[1].1 <= pair[0].1 + 2.0 * error;
+                assert!(
+                    falls || model.is_none_or(|m| m.weak_convexity() == 0.0),
+                    "{name}: {entries:?}"
+                );
+            }
+            assert!(outcome.energy < 0.9 * entries[0].1, "{name}: {entries:?}");
+
+            // However many iterations go between two looks at the device, it ends with the last.
+            let settings = Settings {
+                tolerance: 1e-4,
+                max_iterations: 4000,
+                ..settings
+            };
+            let outcome = run(settings);
+            assert_eq!(outcome.stop, Stop::Converged, "{name}");
+            let mut want: Vec<usize> = (0..outcome.iterations).step_by(10).collect();
+            want.push(outcome.iterations);
+            assert_eq!(told(&outcome), want, "{name}");
+            assert_eq!(outcome.history.entries.last().unwrap().1, outcome.energy, "{name}");
+        }
+    }
+}
+
+#[test]
 fn with_everything_measured_it_is_the_denoiser() {
     let _turn = turn();
     let model = cosines();
@@ -392,8 +490,7 @@ fn total_variation_reaches_the_minimum_of_another_method() {
             let energy = |x: &[f64]| {
                 let off = case.dense.apply(x, false).0;
                 let square: f64 = off.iter().zip(&y).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum();
-                let narrow: Vec<f32> = x.iter().map(|v| *v as f32).collect();
-                0.5 * square + lambda * total_variation(&narrow, SIZE)
+                0.5 * square + lambda * total_variation(x, SIZE)
             };
             let best = energy(&primal_dual(&case.dense, &widen(&y), lambda, box_, 20_000));
             let got = energy(&widen(&outcome.image));

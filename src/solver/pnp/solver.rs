@@ -9,7 +9,7 @@ use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
 use crate::operator::{LinearOperator, OperatorNorm, Pass};
 use crate::solver::Stop;
 use crate::solver::agd::SECONDS_PER_CHECK;
-use crate::solver::descent::subtract;
+use crate::solver::descent_kernels::subtract;
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
