@@ -4,6 +4,7 @@
 // and sums over 4096 consecutive pixels: ( |v|^2, |x - y|^2, |lambda grad R(x)|^2, |x|^2 ). Stopped or not, all images count.
 // One workgroup of 256 per 4096 pixels, y = slot. Images: (image, pixel); gradient: (slot, pixel); partials: (slot, group).
 #import agd
+#import box
 #import reduce
 
 @group(0) @binding(0) var<uniform> params: AgdParams;
@@ -26,14 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let here = x[at];
             let from_y = here - y[at];
             let prior = params.lambda * gradient[group.y * params.pixels + pixel];
-            var v = from_y + prior;
-            // What the box holds back is no descent direction.
-            if (here <= params.low) {
-                v = min(v, 0.0);
-            }
-            if (here >= params.high) {
-                v = max(v, 0.0);
-            }
+            let v = unheld(from_y + prior, here, params.low, params.high);
             sum += vec4<f32>(v * v, from_y * from_y, prior * prior, here * here);
         }
     }

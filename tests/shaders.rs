@@ -296,6 +296,7 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<DescentParams>("descent_step"),
         mismatches::<DescentParams>("descent_control"),
         mismatches::<DescentParams>("descent_move"),
+        mismatches::<DescentParams>("descent_residual"),
         mismatches::<DescentParams>("tv_sums"),
         mismatches::<DescentState>("descent_control"),
         mismatches::<SubtractParams>("subtract"),

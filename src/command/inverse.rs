@@ -227,6 +227,8 @@ pub(super) fn reconstruct(command: &dyn Inverse, lent: Option<&Gpu>) -> Result<V
     result["energy"] = json!(solution.energy);
     result["iterations"] = json!(solution.iterations);
     result["stop"] = json!(solution.stop);
+    result["error_bound"] = json!(solution.error_bound);
+    result["no_error_bound"] = json!(solution.no_error_bound);
     result["residuals"] = json!(solution.residuals);
     result["seconds"] = json!({ "solve": solve, "total": begin.elapsed().as_secs_f64() });
     if let Some((psnr, ssim)) = scores {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::engine::together;
 use super::options::SolverArgs;
 use super::pnp::Residual;
 use super::problem::{Chosen, Method, Problem};
@@ -107,9 +108,11 @@ impl Prepared<'_> {
             stop: Stop::Converged,
             residuals: None,
             energy_history: None,
+            error_bound: None,
+            no_error_bound: self.no_error_bound(),
             constants: self.constants()?,
         };
-        let mut stops = Vec::new();
+        let (mut stops, mut bounds) = (Vec::new(), Vec::new());
         for y in measured {
             let mut y = y.clone();
             self.problem.operator.clear_unmeasured(&mut y);
@@ -134,6 +137,7 @@ impl Prepared<'_> {
                     }
                     solution.iterations = solution.iterations.max(iterations);
                     stops.push(outcome.stop);
+                    bounds.push(outcome.error_bound);
                     solution.planes.extend(outcome.image);
                 }
                 Engine::Pnp(solver) => {
@@ -148,6 +152,7 @@ impl Prepared<'_> {
             }
         }
         solution.stop = Stop::of_all(stops);
+        solution.error_bound = together(bounds).filter(|_| solution.no_error_bound.is_none());
         Ok(solution)
     }
 
@@ -158,6 +163,14 @@ impl Prepared<'_> {
             .into_iter()
             .map(|v| v.clamp(self.limits.0, self.limits.1))
             .collect())
+    }
+
+    /// Why solutions come without a bound of the distance to the minimiser, if so.
+    pub fn no_error_bound(&self) -> Option<&'static str> {
+        match &self.engine {
+            Engine::Descent { last, .. } => last.no_error_bound(),
+            _ => Some("no energy is minimised"),
+        }
     }
 
     /// What the steps rest on, where there are any.
@@ -190,6 +203,10 @@ pub struct Solution {
     pub residuals: Option<Vec<Residual>>,
     /// Energies on the way with each of the regularizers, of the plane that took most iterations.
     pub energy_history: Option<Vec<Fall>>,
+    /// A bound of the distance to the minimiser, of all planes together, where one is known.
+    pub error_bound: Option<f64>,
+    /// Why there is none.
+    pub no_error_bound: Option<&'static str>,
     /// What the steps rest on: [`crate::solver::Constants`] or [`crate::solver::PnpConstants`].
     pub constants: Option<serde_json::Value>,
 }

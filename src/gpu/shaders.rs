@@ -33,6 +33,7 @@ pub const KERNELS: &[Source] = sources![
     "conv_weight_totals",
     "descent_control",
     "descent_move",
+    "descent_residual",
     "descent_step",
     "fft_chirp",
     "fft_radix",
@@ -133,6 +134,7 @@ pub const KERNELS: &[Source] = sources![
 pub const LIBRARY: &[Source] = sources![
     "lib/adam",
     "lib/agd",
+    "lib/box",
     "lib/channel",
     "lib/conv",
     "lib/conv_block",

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Frame, continued};
 use super::torus::Torus;
-use super::{LinearOperator, OperatorNorm, Pass, check_buffer, perron_bound};
+use super::{LinearOperator, OperatorNorm, Pass, check_buffer, least_response, perron_bound};
 use crate::gpu::{Bound, Buffer, Gpu, Work};
 use crate::model::NormKind;
 use crate::{Error, Result, shader_struct};
@@ -430,5 +430,13 @@ impl LinearOperator for Blur {
             squared,
             kind: NormKind::Bound,
         })
+    }
+
+    /// The least response to a wave, where the boundary is circular and values are computed one by one: what transforms round is no part of
+    /// each value.
+    fn least_squared(&self) -> Option<f64> {
+        let waves = self.boundary == Boundary::Circular && self.step == 1 && self.way == Way::Taps;
+        let least = waves.then(|| least_response(&self.kernel, self.kernel_size, self.size));
+        least.filter(|least| *least > 0.0)
     }
 }

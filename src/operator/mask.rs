@@ -113,6 +113,11 @@ impl LinearOperator for Mask {
         1
     }
 
+    /// 1 where every pixel is measured.
+    fn least_squared(&self) -> Option<f64> {
+        self.mask.iter().all(|&m| m == 1.0).then_some(1.0)
+    }
+
     /// Exactly 1.
     fn norm_squared(&self, _: &Gpu) -> Result<OperatorNorm> {
         Ok(OperatorNorm {

@@ -9,6 +9,7 @@ mod fbp;
 mod fft;
 mod frame;
 mod geometry;
+mod least;
 mod mask;
 mod mri;
 mod norm;
@@ -30,6 +31,7 @@ pub use radon::{Beam, Radon, RadonParams};
 pub use sampling::{Cartesian, Pattern, coil_maps};
 pub use torus::TorusParams;
 
+use least::least_response;
 use norm::perron_bound;
 
 use crate::gpu::{Bound, Buffer, Gpu, Recorder};
@@ -76,6 +78,12 @@ pub trait LinearOperator {
 
     /// At most this many additions stand between an element of `x` and one of `H' H x`: what rounding in f32 grows with.
     fn additions(&self) -> usize;
+
+    /// A lower bound, above 0, of the least eigenvalue of `H' H`, where one is known rigorously: `|H x|^2` is at least so many times
+    /// `|x|^2` for every image.
+    fn least_squared(&self) -> Option<f64> {
+        None
+    }
 
     /// `|H|^2`: unless an operator knows better, the bound of Collatz and Wielandt for the magnitudes, which is rigorous.
     ///

@@ -97,6 +97,16 @@ impl Mri {
         apply(gpu, self, kspace, true)
     }
 
+    /// `sum_c |S_c(p)|^2` of every pixel `p`.
+    fn seen(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; self.size[0] * self.size[1]];
+        let pixels = sums.len();
+        for (at, [re, im]) in self.maps.iter().enumerate() {
+            sums[at % pixels] += f64::from(*re).powi(2) + f64::from(*im).powi(2);
+        }
+        sums
+    }
+
     fn grid(&self) -> Grid {
         Grid {
             coils: self.coils,
@@ -216,14 +226,17 @@ impl LinearOperator for Mri {
         2 * self.fft.additions() + self.coils + 4
     }
 
+    /// `min_p sum_c |S_c(p)|^2` over pixels `p`, where all of k-space is measured.
+    fn least_squared(&self) -> Option<f64> {
+        let least = self.seen().into_iter().fold(f64::INFINITY, f64::min);
+        // Sums in f64 of squares of what is f32.
+        let rounded = least * (1.0 - (2 * self.coils + 2) as f64 * f64::EPSILON);
+        (self.mask.least_squared().is_some() && rounded > 0.0).then_some(rounded)
+    }
+
     /// `max_p sum_c |S_c(p)|^2` over pixels `p`, since `F` is unitary and `|M| <= 1`; rounding is added.
     fn norm_squared(&self, _: &Gpu) -> Result<OperatorNorm> {
-        let pixels = self.size[0] * self.size[1];
-        let mut sums = vec![0.0; pixels];
-        for (at, [re, im]) in self.maps.iter().enumerate() {
-            sums[at % pixels] += f64::from(*re).powi(2) + f64::from(*im).powi(2);
-        }
-        let largest = sums.into_iter().fold(0.0, f64::max);
+        let largest = self.seen().into_iter().fold(0.0, f64::max);
         Ok(OperatorNorm {
             squared: largest * (1.0 + self.additions() as f64 * f64::from(f32::EPSILON)),
             kind: NormKind::Bound,

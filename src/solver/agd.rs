@@ -142,7 +142,8 @@ pub struct Outcome {
     /// Why it ended.
     pub stop: Stop,
     /// A bound of the distance `|x - x*|` to the minimiser over the box, rounding included, where the energy is strongly convex for
-    /// certain: `lambda rho < 1`, with a bound of the filters' norm.
+    /// certain: of denoising `lambda rho < 1`, of a reconstruction `lambda rho` below [`crate::operator::LinearOperator::least_squared`], with
+    /// a bound of the filters' norm.
     pub error_bound: Option<f64>,
 }
 
@@ -263,7 +264,7 @@ impl<'g> Denoiser<'g> {
         let distance = InnerProduct::new(gpu, &buffers.z, &buffers.y, slots, pixels)?;
         let energy = (model, options, &settings);
         let on = [&buffers.x, &buffers.y, &gradient, &buffers.active];
-        let error_bound = ErrorBound::new(gpu, energy, &params, slots, on)?;
+        let error_bound = ErrorBound::of_denoising(gpu, energy, &params, slots, on)?;
         gpu.warm_up(
             kernels
                 .bound()
@@ -420,7 +421,7 @@ impl<'g> Denoiser<'g> {
         let distance: Vec<f32> = self.gpu.read(self.distance.totals())?;
         let images: Vec<f32> = self.gpu.read(self.buffers.x.slice(0, count * self.pixels))?;
         let bounds = match &self.error_bound {
-            Some(error_bound) => Some(error_bound.read(self.gpu, count)?),
+            Some(error_bound) => Some(error_bound.read(self.gpu, count, 0.0)?),
             None => None,
         };
         Ok(states

@@ -28,6 +28,7 @@ use std::time::Instant;
 use super::agd::SECONDS_PER_CHECK;
 use super::descent_kernels::{DescentParams, DescentState, NOT_FINITE, PLAIN, RESTART, RUNNING, SAFEGUARD, subtract};
 use super::energy::{Energies, EnergyHistory};
+use super::error_bound::{Certainly, ErrorBound};
 use super::tv::{TvProx, TvValue};
 use super::{Method, Outcome, Settings, Stop};
 use crate::gpu::reduce::VALUES_PER_GROUP;
@@ -84,6 +85,7 @@ pub struct Reconstructor<'g> {
     control: Bound,
     advance: Bound,
     energies: Energies,
+    error_bound: Certainly<ErrorBound>,
     buffers: Buffers,
     readback: Readback,
     settings: Settings,
@@ -186,7 +188,7 @@ impl<'g> Reconstructor<'g> {
             Ok(gpu.kernel(name, &[])?.bind(gpu, &all)?.with_work(None, [work]))
         };
         let (state, x, z, candidate) = (&buffers.state, &buffers.x, &buffers.z, &buffers.candidate);
-        let (prior, step) = match regularizer {
+        let (prior, step, error_bound) = match regularizer {
             Regularizer::Ridge(model, options) => {
                 let gradient = gpu.buffer("gradient", pixels)?;
                 let active = gpu.upload("active", &[0_u32])?;
@@ -207,9 +209,11 @@ impl<'g> Reconstructor<'g> {
                     ("candidate", candidate),
                     ("partials", &partials),
                 ];
+                let (of, by) = ((operator, norm), (model, &options, settings.lambda));
                 (
                     Prior::Ridge(Box::new(on_device)),
                     bind("descent_step", params, &memory, 5)?,
+                    ErrorBound::of_reconstruction(gpu, of, by, &params, [x, &data, &gradient])?,
                 )
             }
             Regularizer::TotalVariation => {
@@ -247,6 +251,7 @@ impl<'g> Reconstructor<'g> {
                         value: TvValue::new(gpu, domain, z)?,
                     },
                     step,
+                    Err("total variation is not smooth"),
                 )
             }
         };
@@ -262,7 +267,8 @@ impl<'g> Reconstructor<'g> {
         let energies = Energies::new(gpu, [&product, &buffers.y], measured, settings.lambda, LOOK_EVERY)?;
         let kernels = [&step, &control, &advance, &residual.0].into_iter();
         let kernels = kernels.chain(forward.kernels()).chain(adjoint.kernels());
-        gpu.warm_up(kernels.chain(energies.kernels()))?;
+        let certain = error_bound.iter().flat_map(ErrorBound::kernels);
+        gpu.warm_up(kernels.chain(energies.kernels()).chain(certain))?;
         if let Prior::TotalVariation { prox, sums, value } = &prior {
             gpu.warm_up(prox.kernels().chain([sums]).chain(value.kernels()))?;
         }
@@ -279,6 +285,7 @@ impl<'g> Reconstructor<'g> {
             control,
             advance,
             energies,
+            error_bound,
             buffers,
             readback,
             settings,
@@ -289,6 +296,11 @@ impl<'g> Reconstructor<'g> {
     /// The constants in use.
     pub fn constants(&self) -> Constants {
         self.constants
+    }
+
+    /// Why outcomes have no [`Outcome::error_bound`], if so.
+    pub fn no_error_bound(&self) -> Option<&'static str> {
+        self.error_bound.as_ref().err().copied()
     }
 
     /// Reconstructs the image (row, column) from `measurement`, starting at `start`. `progress` hears the iterations done
@@ -350,16 +362,14 @@ impl<'g> Reconstructor<'g> {
                 )));
             }
             let energies = self.energies.fetch(self.gpu)?;
-            // Of what was recorded behind the last step, x is the result again.
             for (iterations, energy) in due.into_iter().zip(energies) {
-                if iterations <= state.iterations as usize {
-                    history.take(iterations, energy);
-                }
+                history.take(iterations, energy);
             }
             progress(done, f64::from(state.change));
             batch = ((SECONDS_PER_CHECK * trips as f64 / clock.elapsed().as_secs_f64()) as usize).clamp(1, LOOK_EVERY);
         }
-        self.outcome(&state, history)
+        let measured = measurement.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+        self.outcome(&state, history, measured.sqrt())
     }
 
     fn record_iteration(&self, recorder: &mut Recorder<'_>) {
@@ -368,12 +378,7 @@ impl<'g> Reconstructor<'g> {
             1,
             1,
         ];
-        self.forward.record(recorder);
-        recorder.dispatch(&self.residual.0, self.residual.1, 0);
-        self.adjoint.record(recorder);
-        if let Prior::Ridge(model) = &self.prior {
-            model.record_gradient(recorder, 1);
-        }
+        self.record_gradient(recorder);
         recorder.dispatch(&self.step, groups, 0);
         if let Prior::TotalVariation { prox, sums, .. } = &self.prior {
             prox.record(recorder);
@@ -381,6 +386,16 @@ impl<'g> Reconstructor<'g> {
         }
         recorder.dispatch(&self.control, [1, 1, 1], 0);
         recorder.dispatch(&self.advance, groups, 0);
+    }
+
+    /// Records both parts of `grad f(z)`.
+    fn record_gradient(&self, recorder: &mut Recorder<'_>) {
+        self.forward.record(recorder);
+        recorder.dispatch(&self.residual.0, self.residual.1, 0);
+        self.adjoint.record(recorder);
+        if let Prior::Ridge(model) = &self.prior {
+            model.record_gradient(recorder, 1);
+        }
     }
 
     /// Records the energy of `x`. The operator and the regularizer see `z`, so `x` is put in its place meanwhile.
@@ -403,12 +418,21 @@ impl<'g> Reconstructor<'g> {
         recorder.copy(candidate.all(), z.all());
     }
 
-    /// The final image and its energy.
-    fn outcome(&self, state: &DescentState, mut history: EnergyHistory) -> Result<Outcome> {
+    /// The final image with its energy, and how far the minimiser may be. `z` is free by now and takes the image.
+    fn outcome(&self, state: &DescentState, mut history: EnergyHistory, measured: f64) -> Result<Outcome> {
         let mut recorder = self.gpu.record();
         self.record_energy(&mut recorder, 0);
         self.energies.record_out(&mut recorder);
+        if let Ok(error_bound) = &self.error_bound {
+            recorder.copy(self.buffers.x.all(), self.buffers.z.all());
+            self.record_gradient(&mut recorder);
+            error_bound.record(&mut recorder, 1);
+        }
         recorder.submit();
+        let error_bound = match &self.error_bound {
+            Ok(error_bound) => error_bound.read(self.gpu, 1, measured)?.pop(),
+            Err(_) => None,
+        };
         let energy = self.energies.fetch(self.gpu)?[0];
         let iterations = state.iterations as usize;
         history.end(iterations, energy);
@@ -424,7 +448,7 @@ impl<'g> Reconstructor<'g> {
             } else {
                 Stop::Converged
             },
-            error_bound: None,
+            error_bound,
         })
     }
 }

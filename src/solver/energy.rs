@@ -46,7 +46,7 @@ impl EnergyHistory {
         }
     }
 
-    /// Ends with the energy of the result, which the last entry may be already.
+    /// Ends with the energy of the result, whatever was recorded behind the last iteration.
     pub(super) fn end(&mut self, iterations: usize, energy: f64) {
         self.entries.retain(|entry| entry.0 < iterations);
         self.entries.push((iterations, energy));

@@ -2,22 +2,28 @@
 //!
 //! `h(x) = |x - y|^2 / 2 + lambda R(x)` over a box is strongly convex with modulus `m = 1 - lambda rho`, `rho` the model's weak-convexity
 //! modulus, so that `|x - x*| <= |v| / m` for every subgradient `v` of `h` plus the box at `x`; the least of them is taken
-//! (`shaders/agd_residual.wgsl`). It is computed in f32, and what that may cost is added, so that the bound holds for the minimiser of the
-//! energy whose activations are those of the model in f64.
+//! (`shaders/lib/box.wgsl`). So is `|H x - y|^2 / 2 + lambda R(x)` with `m = c - lambda rho`, where `|H x|^2 >= c |x|^2`
+//! ([`LinearOperator::least_squared`]). It is computed in f32, and what that may cost is added, so that the bound holds for the minimiser of
+//! the energy whose activations are those of the model in f64.
 
 use super::agd::Settings;
 use super::agd_kernels::AgdParams;
+use super::descent_kernels::DescentParams;
 use crate::Result;
 use crate::filters::{ConvLayer, ConvPlan, LayerShape};
-use crate::gpu::reduce::Totals;
+use crate::gpu::reduce::{Totals, VALUES_PER_GROUP};
 use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder, Work};
 use crate::model::device::RunOptions;
 use crate::model::{NormKind, Ridge};
+use crate::operator::{LinearOperator, OperatorNorm};
 
 /// Rounding unit of f32.
 const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 /// Roundings, each relative, of an activation: its knots, values, slopes and scaling as stored, the operations on them, and a division.
 const ACTIVATION: f64 = 16.0;
+/// Roundings for each of [`LinearOperator::additions`] in the gradient of a data term: a sum's and those of the products before it, in a
+/// Fourier transform with terms that cancel.
+const OPERATOR: f64 = 4.0;
 /// Below this modulus a bound would say nothing.
 const LEAST_MODULUS: f64 = 1e-6;
 
@@ -97,6 +103,30 @@ fn absolute_norm(layer: &ConvLayer) -> f64 {
     (rows * inputs.clone().map(column).fold(0.0, f64::max)).sqrt()
 }
 
+/// What can be said for certain, or why it cannot.
+pub(super) type Certainly<T> = std::result::Result<T, &'static str>;
+
+/// A modulus of strong convexity of an energy `data + lambda R` whose data term has the modulus `least`, or why there is none for certain.
+fn modulus(model: &Ridge, lambda: f64, least: f64) -> Certainly<f64> {
+    // Slopes keep their bounds up to a part in 10^9 (`Ridge::check`).
+    let (min, max) = model.slope_bounds;
+    let slack = 2e-9 * (max.max(-min) + 1.0) * model.norm_squared;
+    let modulus = least - lambda * (model.weak_convexity() + slack);
+    if model.norm_kind != NormKind::Bound {
+        Err("the norm of the filters is an estimate")
+    } else if modulus < LEAST_MODULUS {
+        Err("the energy is not strongly convex for certain")
+    } else {
+        Ok(modulus)
+    }
+}
+
+/// A kernel bound to sums by which an image is judged, and where it puts them.
+struct Sums<'b> {
+    bound: Bound,
+    partials: &'b Buffer,
+}
+
 /// Computes bounds of `|x - x*|` for images on the device.
 #[derive(Debug)]
 pub(super) struct ErrorBound {
@@ -106,6 +136,8 @@ pub(super) struct ErrorBound {
     lambda: f64,
     modulus: f64,
     rounding: Rounding,
+    /// Errors of the gradient of the data term per `|x|` and per `|y|`.
+    data: [f64; 2],
 }
 
 impl ErrorBound {
@@ -114,23 +146,17 @@ impl ErrorBound {
     ///
     /// # Errors
     /// Model and device errors.
-    pub fn new(
+    pub fn of_denoising(
         gpu: &Gpu,
         (model, options, settings): (&Ridge, &RunOptions, &Settings),
         params: &AgdParams,
         slots: usize,
         [x, y, gradient, active]: [&Buffer; 4],
     ) -> Result<Option<Self>> {
-        // Slopes keep their bounds up to a part in 10^9 (`Ridge::check`).
-        let (min, max) = model.slope_bounds;
-        let slack = 2e-9 * (max.max(-min) + 1.0) * model.norm_squared;
-        let modulus = 1.0 - settings.lambda * (model.weak_convexity() + slack);
-        if modulus < LEAST_MODULUS || model.norm_kind != NormKind::Bound {
+        let Ok(modulus) = modulus(model, settings.lambda, 1.0) else {
             return Ok(None);
-        }
-        let style = options.style.unwrap_or_else(|| gpu.style());
-        let groups = params.groups;
-        let partials = gpu.buffer("residual partials", slots * groups as usize * 4)?;
+        };
+        let partials = gpu.buffer("residual partials", slots * params.groups as usize * 4)?;
         let table = gpu.params(&[*params])?;
         let memory = [
             ("params", table.binding()),
@@ -145,14 +171,78 @@ impl ErrorBound {
             bytes: kernel.element_bytes(&["y", "x", "gradient"]) * u64::from(params.pixels),
             multiply_adds: 6 * u64::from(params.pixels),
         };
-        Ok(Some(Self {
-            sums: kernel.bind(gpu, &memory)?.with_work(Some(1), [work]),
-            totals: Totals::new(gpu, &partials, slots, groups as usize)?,
-            groups,
-            lambda: settings.lambda,
+        let sums = Sums {
+            bound: kernel.bind(gpu, &memory)?.with_work(Some(1), [work]),
+            partials: &partials,
+        };
+        // The error of x - y is one of the roundings that are added anyway.
+        let of = (modulus, [0.0; 2], settings.lambda);
+        Self::new(gpu, (model, options), of, sums, slots, params.pixels as usize).map(Some)
+    }
+
+    /// For an image `x` reconstructed from a measurement of `operator`, whose norm is `norm`, with `H'(H x - y)` in `data` and `grad R(x)`
+    /// in `prior`; or why nothing can be said for certain.
+    ///
+    /// # Errors
+    /// Model and device errors.
+    pub fn of_reconstruction(
+        gpu: &Gpu,
+        (operator, norm): (&dyn LinearOperator, OperatorNorm),
+        (model, options, lambda): (&Ridge, &RunOptions, f64),
+        params: &DescentParams,
+        [x, data, prior]: [&Buffer; 3],
+    ) -> Result<Certainly<Self>> {
+        let least = match (operator.least_squared(), norm.kind) {
+            (Some(least), NormKind::Bound) => least,
+            _ => return Ok(Err("the operator is not known to see every image")),
+        };
+        let modulus = match modulus(model, lambda, least) {
+            Ok(modulus) => modulus,
+            Err(why) => return Ok(Err(why)),
+        };
+        let pixels = params.pixels as usize;
+        let partials = gpu.buffer("residual partials", pixels.div_ceil(VALUES_PER_GROUP) * 4)?;
+        let table = gpu.params(&[*params])?;
+        let memory = [
+            ("params", table.binding()),
+            ("data", data.into()),
+            ("prior", prior.into()),
+            ("x", x.into()),
+            ("partials", (&partials).into()),
+        ];
+        let kernel = gpu.kernel("descent_residual", &[])?;
+        let work = Work {
+            bytes: kernel.element_bytes(&["data", "prior", "x"]) * pixels as u64,
+            multiply_adds: 6 * pixels as u64,
+        };
+        let sums = Sums {
+            bound: kernel.bind(gpu, &memory)?.with_work(None, [work]),
+            partials: &partials,
+        };
+        let relative = OPERATOR * UNIT * (operator.additions() + 2) as f64;
+        let data = [relative * norm.squared, relative * norm.squared.sqrt()];
+        Self::new(gpu, (model, options), (modulus, data, lambda), sums, 1, pixels).map(Ok)
+    }
+
+    fn new(
+        gpu: &Gpu,
+        (model, options): (&Ridge, &RunOptions),
+        (modulus, data, lambda): (f64, [f64; 2], f64),
+        sums: Sums<'_>,
+        slots: usize,
+        pixels: usize,
+    ) -> Result<Self> {
+        let style = options.style.unwrap_or_else(|| gpu.style());
+        let groups = pixels.div_ceil(VALUES_PER_GROUP);
+        Ok(Self {
+            totals: Totals::new(gpu, sums.partials, slots, groups)?,
+            sums: sums.bound,
+            groups: groups as u32,
+            lambda,
             modulus,
-            rounding: Rounding::new(model, options.sigma, params.pixels as usize, style)?,
-        }))
+            rounding: Rounding::new(model, options.sigma, pixels, style)?,
+            data,
+        })
     }
 
     /// For [`Gpu::warm_up`].
@@ -166,18 +256,19 @@ impl ErrorBound {
         self.totals.record(recorder, slots);
     }
 
-    /// Bounds for the first `count` images, once what was recorded is done.
+    /// Bounds for the first `count` images, once what was recorded is done; `measured` is `|y|` where there is an operator.
     ///
     /// # Errors
     /// Device errors.
-    pub fn read(&self, gpu: &Gpu, count: usize) -> Result<Vec<f64>> {
+    pub fn read(&self, gpu: &Gpu, count: usize, measured: f64) -> Result<Vec<f64>> {
         let sums: Vec<f32> = gpu.read(self.totals.buffer())?;
         let bound = |sums: &[f32]| {
             // 16 terms by each invocation, a tree of 256, then all groups; a sum too large for f32 leaves no bound but infinity.
             let terms = 64 + self.groups as usize;
             let grown = 1.0 + sum_error(terms);
-            let [residual, moved, prior, size] = std::array::from_fn(|n| (f64::from(sums[n]) * grown).sqrt());
-            let rounding = self.lambda * self.rounding.of_gradient(size) + 4.0 * UNIT * (moved + prior);
+            let [residual, data, prior, size] = std::array::from_fn(|n| (f64::from(sums[n]) * grown).sqrt());
+            let operator = self.data[0] * size + self.data[1] * measured;
+            let rounding = self.lambda * self.rounding.of_gradient(size) + operator + 4.0 * UNIT * (data + prior);
             (residual + rounding) / self.modulus
         };
         Ok(sums.chunks_exact(4).take(count).map(bound).collect())

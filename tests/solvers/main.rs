@@ -10,7 +10,10 @@ mod reference;
 
 mod denoise;
 mod descent;
+mod energy_history;
 mod error_bound;
+mod linear;
 mod pnp;
 mod pnp_kernels;
+mod reconstruction_bound;
 mod splitting;

@@ -64,7 +64,7 @@ pub(in super::super) fn reconstruct_stack(
             iterations: solution.iterations,
             stop: solution.stop,
             energy: solution.energy,
-            error_bound: None,
+            error_bound: solution.error_bound,
         };
         let image = Image::new(channels, size[0], size[1], solution.planes, problem.format)?;
         results.push(&image, done)?;
@@ -81,6 +81,7 @@ pub(in super::super) fn reconstruct_stack(
     let mut result = report.result(&gpu);
     result["seconds"] = json!({ "check": checking, "solve": solve, "total": begin.elapsed().as_secs_f64() });
     total.tell(&mut result);
+    result["no_error_bound"] = json!(prepared.no_error_bound());
     args.run.common.device.report(&gpu, &console, &mut result)?;
     report.record(&gpu, &result)?.write(&record_path)?;
     if total.stop != Stop::Converged {
