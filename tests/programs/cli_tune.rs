@@ -94,7 +94,12 @@ fn settings_reconstruct_what_was_scored() {
         "{\"id\":\"a\",\"input\":\"b.npy\",\"clean\":\"t.npy\"}\n",
     )
     .unwrap();
-    for given in ["", " --noise 0.01", " --sigma 0.02", " --noise 0.01 --model wcrr-small"] {
+    for (given, model) in [
+        ("", "wcrr-64"),
+        (" --noise 0.01", "wcrr-64"),
+        (" --sigma 0.02", "crr-48"),
+        (" --noise 0.01 --model wcrr-small", "wcrr-small"),
+    ] {
         let common = format!("--kernel k.pgm --max-iter 60{given}");
         let tuned = run(format!(
             "tune --manifest m.jsonl -o b.toml --until 2.5 --json -q -- deblur {common}"
@@ -103,6 +108,12 @@ fn settings_reconstruct_what_was_scored() {
         let line = "deblur b.npy --kernel k.pgm --max-iter 60 --settings b.toml -o x.npy --clean t.npy --json -q";
         let again = run(line.into()).json();
         assert_eq!(again["psnr"], tuned["psnr"], "{given}");
+        // Which one is the default depends on the strength.
+        assert_eq!(
+            (&tuned["settings"]["model"], &again["model"]),
+            (&model.into(), &model.into()),
+            "{given}"
+        );
         std::fs::remove_file(place.path("b.scores.csv")).unwrap();
     }
 }
