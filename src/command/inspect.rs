@@ -112,10 +112,10 @@ fn inspect_network(args: &InspectArgs, console: &Console, model: &Layered) -> Re
             files.push(("penalties.json", pretty(&penalties_table(model)?)?));
         }
         for (name, _) in &files {
-            check_writable(&folder.join(name))?;
+            check_writable(folder.join(name))?;
         }
         for (name, content) in &files {
-            write_atomically(&folder.join(name), |out| out.write_all(content.as_bytes()))?;
+            write_atomically(folder.join(name), |out| out.write_all(content.as_bytes()))?;
         }
     }
     console.say(format!(
