@@ -228,10 +228,11 @@ impl LinearOperator for Mri {
 
     /// `min_p sum_c |S_c(p)|^2` over pixels `p`, where all of k-space is measured.
     fn least_squared(&self) -> Option<f64> {
+        self.mask.least_squared()?;
         let least = self.seen().into_iter().fold(f64::INFINITY, f64::min);
         // Sums in f64 of squares of what is f32.
         let rounded = least * (1.0 - (2 * self.coils + 2) as f64 * f64::EPSILON);
-        (self.mask.least_squared().is_some() && rounded > 0.0).then_some(rounded)
+        (rounded > 0.0).then_some(rounded)
     }
 
     /// `max_p sum_c |S_c(p)|^2` over pixels `p`, since `F` is unitary and `|M| <= 1`; rounding is added.

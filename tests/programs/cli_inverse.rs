@@ -176,6 +176,37 @@ fn a_weakly_convex_regularizer_starts_where_a_convex_one_ends() {
     assert_eq!(energies.as_array().unwrap().last(), Some(&result["energy"]));
 }
 
+/// Where every pixel is measured, the record bounds the distance to the minimiser; elsewhere it says why not.
+#[test]
+fn records_tell_how_far_the_minimiser_may_be() {
+    let place = place();
+    let size = [18, 24];
+    let write = |name: &str, values: Vec<f32>| gray(size, values).write(place.path(name), Format::NpyF32).unwrap();
+    write("y.npy", truth().into_iter().step_by(4).collect());
+    write("all.npy", vec![1.0; 432]);
+    write("some.npy", (0..432).map(|n| f32::from(u8::from(n % 3 > 0))).collect());
+    for (options, why) in [
+        ("--mask all.npy --model crr-32", None),
+        ("--mask all.npy --model crr-32 --tol 1e-2", None),
+        ("--mask some.npy --model crr-32", Some("operator")),
+        ("--mask all.npy --method tv", Some("smooth")),
+    ] {
+        let line = format!("inpaint y.npy {options} --sigma 0.05 -o out.npy --json --quiet");
+        let result = place.run(&line).success(options).json();
+        let (bound, none) = (result["error_bound"].as_f64(), result["no_error_bound"].as_str());
+        assert_eq!(bound.is_some(), why.is_none(), "{options}: {result}");
+        assert!(none.unwrap_or("").contains(why.unwrap_or("")), "{options}: {result}");
+        let told = record(&place);
+        assert_eq!(told["results"]["error_bound"], result["error_bound"], "{options}");
+        assert_eq!(told["results"]["no_error_bound"], result["no_error_bound"], "{options}");
+        // An image of values up to 0.8 and 432 pixels has a norm of about 10.
+        assert!(
+            bound.is_none_or(|bound| bound > 0.0 && bound < 2.0),
+            "{options}: {result}"
+        );
+    }
+}
+
 /// Weakly convex at the level that suits the noise, convex at levels that are lower by hand, and never below the least level by itself.
 #[test]
 fn default_models_and_levels() {

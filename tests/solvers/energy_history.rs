@@ -51,10 +51,7 @@ fn energies_on_the_way_are_those_of_the_iterates() {
                             ..settings
                         };
                         let stopped = run(settings);
-                        assert_eq!(
-                            stopped.energy, got,
-                            "{name}, {iterations}: evaluating moves the iterate"
-                        );
+                        assert_eq!(stopped.energy, got, "{name}, {iterations}: another iterate");
                         stopped.image
                     }
                 };
