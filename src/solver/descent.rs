@@ -65,11 +65,14 @@ pub struct Constants {
 /// Where the gradient of the regularizer, or its proximal operator, comes from.
 enum Prior {
     Ridge(Box<RidgeOnDevice>),
-    TotalVariation {
-        prox: Box<TvProx>,
-        sums: Bound,
-        value: TvValue,
-    },
+    TotalVariation(Box<Variation>),
+}
+
+/// Total variation with the sums by which its proximal step is judged.
+struct Variation {
+    prox: TvProx,
+    sums: Bound,
+    value: TvValue,
 }
 
 /// An operator and a regularizer prepared for one image at a time. Makes all kernels and buffers at once.
@@ -245,11 +248,11 @@ impl<'g> Reconstructor<'g> {
                 ];
                 let sums = bind("tv_sums", params, &memory, 4)?;
                 (
-                    Prior::TotalVariation {
-                        prox: Box::new(prox),
+                    Prior::TotalVariation(Box::new(Variation {
+                        prox,
                         sums,
                         value: TvValue::new(gpu, domain, z)?,
-                    },
+                    })),
                     step,
                     Err("total variation is not smooth"),
                 )
@@ -269,8 +272,8 @@ impl<'g> Reconstructor<'g> {
         let kernels = kernels.chain(forward.kernels()).chain(adjoint.kernels());
         let certain = error_bound.iter().flat_map(ErrorBound::kernels);
         gpu.warm_up(kernels.chain(energies.kernels()).chain(certain))?;
-        if let Prior::TotalVariation { prox, sums, value } = &prior {
-            gpu.warm_up(prox.kernels().chain([sums]).chain(value.kernels()))?;
+        if let Prior::TotalVariation(tv) = &prior {
+            gpu.warm_up(tv.prox.kernels().chain([&tv.sums]).chain(tv.value.kernels()))?;
         }
         let readback = gpu.readback(buffers.state.len())?;
         Ok(Self {
@@ -325,8 +328,8 @@ impl<'g> Reconstructor<'g> {
         self.gpu.write(&self.buffers.y, measurement)?;
         self.gpu.write(&self.buffers.x, &start)?;
         self.gpu.write(&self.buffers.z, &start)?;
-        if let Prior::TotalVariation { prox, .. } = &self.prior {
-            prox.reset(self.gpu)?;
+        if let Prior::TotalVariation(tv) = &self.prior {
+            tv.prox.reset(self.gpu)?;
         }
         let mut state = DescentState {
             t: 1.0,
@@ -380,9 +383,9 @@ impl<'g> Reconstructor<'g> {
         ];
         self.record_gradient(recorder);
         recorder.dispatch(&self.step, groups, 0);
-        if let Prior::TotalVariation { prox, sums, .. } = &self.prior {
-            prox.record(recorder);
-            recorder.dispatch(sums, groups, 0);
+        if let Prior::TotalVariation(tv) = &self.prior {
+            tv.prox.record(recorder);
+            recorder.dispatch(&tv.sums, groups, 0);
         }
         recorder.dispatch(&self.control, [1, 1, 1], 0);
         recorder.dispatch(&self.advance, groups, 0);
@@ -409,9 +412,9 @@ impl<'g> Reconstructor<'g> {
                 model.record_energy(recorder, 1);
                 model.energies()
             }
-            Prior::TotalVariation { value, .. } => {
-                value.record(recorder);
-                value.totals()
+            Prior::TotalVariation(tv) => {
+                tv.value.record(recorder);
+                tv.value.totals()
             }
         };
         self.energies.record(recorder, regularizer, place);
