@@ -72,7 +72,7 @@ pub struct Blur {
 const MOST_TAPS_PER_SIDE: usize = 127;
 
 /// From so many taps on transforms take less time (`benches/README.md`).
-const FOURIER_FROM: usize = 300;
+const FOURIER_FROM: usize = 200;
 
 impl Blur {
     /// A blur of images of `size` = rows, columns by a kernel (row, column) of `kernel_size`, about its centre
