@@ -53,10 +53,13 @@ pub struct SolveArgs {
     pub solver: SolverArgs,
 }
 
+/// The weight of the regularizer that trained models are meant for.
+pub(super) const DENOISING_LAMBDA: f64 = 1.0;
+
 impl SolveArgs {
     /// The weight of the regularizer.
     pub(super) fn lambda(&self) -> f64 {
-        self.lambda.unwrap_or(1.0)
+        self.lambda.unwrap_or(DENOISING_LAMBDA)
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::CommonArgs;
 use super::any_model::AnyModel;
+use super::denoise::DENOISING_LAMBDA;
 use super::options::{MAX_ITERATIONS, parse_count, parse_level, parse_positive, quality, refuse_for_network};
 use crate::gpu::Gpu;
 use crate::io::folder::Folder;
@@ -166,7 +167,7 @@ impl EvaluateArgs {
 
     fn settings(&self) -> Settings {
         let settings = Settings {
-            lambda: self.lambda.unwrap_or(1.0),
+            lambda: self.lambda.unwrap_or(DENOISING_LAMBDA),
             max_iterations: self.max_iter.unwrap_or(MAX_ITERATIONS),
             method: self.solver.unwrap_or(Method::Splitting),
             ..Settings::default()

@@ -6,10 +6,10 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::ct::CtArgs;
-use super::denoise::{DenoiseArgs, denoise};
+use super::denoise::{DENOISING_LAMBDA, DenoiseArgs, denoise};
 use super::inverse::{Inverse, reconstruct};
 use super::mri::MriArgs;
-use super::options::RunArgs;
+use super::options::{MAX_ITERATIONS, RunArgs};
 use super::pixels::{DeblurArgs, InpaintArgs, UpscaleArgs};
 use super::problem::Problem;
 use super::stack::{Measurements, first_pass};
@@ -45,6 +45,16 @@ impl Job {
             Self::Ct(args) => Some(args),
             Self::Mri(args) => Some(args),
         }
+    }
+
+    /// What options that were left out amount to, of those whose defaults the parser does not know because it matters whether they are
+    /// given: their names as it has them, and a value.
+    pub fn unsaid(&self) -> Vec<(&'static str, String)> {
+        let mut values = vec![("max_iter", MAX_ITERATIONS.to_string())];
+        if matches!(self, Self::Denoise(_)) {
+            values.push(("lambda", DENOISING_LAMBDA.to_string()));
+        }
+        values
     }
 
     /// Messages, record and device.

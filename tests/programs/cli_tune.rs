@@ -119,23 +119,6 @@ fn settings_reconstruct_what_was_scored() {
 }
 
 #[test]
-fn a_search_of_one_part_takes_what_others_found() {
-    let place = place();
-    let mut ended = Vec::new();
-    while ended.iter().filter(|code| **code == Some(0)).count() < 2 && ended.len() < 40 {
-        let shard = ended.len() % 2;
-        ended.push(tune(&place, &format!("-o part.toml --shard {shard}/2")).code);
-    }
-    let whole = tune(&place, "-o part.toml").success("whole").json();
-    assert_eq!(whole["computed"], 0, "{whole}");
-    // And parts what was found by one, or by other parts.
-    assert_eq!(
-        tune(&place, "-o part.toml --shard 1/3").success("third").json()["computed"],
-        0
-    );
-}
-
-#[test]
 fn parts_find_the_same_together() {
     let place = place();
     let whole = tune(&place, "-o whole.toml").success("whole").json();
@@ -166,6 +149,15 @@ fn parts_find_the_same_together() {
             - 1;
     }
     assert_eq!(whole["computed"], computed, "scores were computed twice or not at all");
+    // A search without parts takes what they found, and so do other parts.
+    for shard in ["", "--shard 1/3"] {
+        let again = tune(&place, &format!("-o part.toml {shard}")).success(shard).json();
+        assert_eq!(
+            (&again["computed"], &again["settings"]),
+            (&0.into(), &whole["settings"]),
+            "{shard}"
+        );
+    }
     assert_eq!(tune(&place, "-o late.toml --time-budget 0.0001").code, Some(75));
 }
 

@@ -259,6 +259,7 @@ impl<'a> Items<'a> {
             output,
             values: Map::from_iter([("command".to_owned(), command.into())]),
         };
+        let unsaid = item.job.unsaid();
         for (name, known) in &self.options {
             if self.batch_has(&known.id) {
                 if known.id != "output" && known.id != "quiet" && named(given, &known.id) {
@@ -269,7 +270,7 @@ impl<'a> Items<'a> {
                 }
                 continue;
             }
-            // An option that was not given and has no default has no values.
+            // An option that was not given and has no default, here or of its job, has no values.
             let raw = given.get_raw(&known.id).into_iter().flatten();
             if known.names_file {
                 // Model and denoiser need not be files; [`Item::key`] asks the job for them.
@@ -278,7 +279,11 @@ impl<'a> Items<'a> {
                     .map(PathBuf::from);
                 item.files.extend(files.map(|path| (known.id.clone(), path)));
             } else {
-                let texts: Vec<Value> = raw.map(|text| text.to_string_lossy().into()).collect();
+                let mut texts: Vec<Value> = raw.map(|text| text.to_string_lossy().into()).collect();
+                if texts.is_empty() {
+                    let default = unsaid.iter().filter(|(id, _)| *id == known.id);
+                    texts.extend(default.map(|(_, value)| Value::from(value.as_str())));
+                }
                 item.values.insert(known.id.clone(), texts.into());
             }
         }
