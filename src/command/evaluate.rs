@@ -24,7 +24,7 @@ use crate::{Error, Result};
 /// Arguments of `train evaluate`.
 #[derive(Args, Clone, Debug)]
 pub struct EvaluateArgs {
-    /// Model file (regularizer, denoiser, unrolled network), or one of the shipped models: default (wcrr-64), wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom, denoiser-25, deblur-8
+    /// Model file (regularizer, denoiser, unrolled network), or one of the shipped models: default (wcrr-64), wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom, denoiser-25, deblur-8, unrolled-25
     pub model: PathBuf,
     /// Folder of clean images
     #[arg(long, value_name = "DIR")]

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// Arguments of `train inspect`.
 #[derive(Args, Clone, Debug)]
 pub struct InspectArgs {
-    /// Model file (regularizer, denoiser, unrolled network, flow), or one of the shipped models: default (wcrr-64), wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom, denoiser-25, deblur-8,
+    /// Model file (regularizer, denoiser, unrolled network, flow), or one of the shipped models: default (wcrr-64), wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom, denoiser-25, deblur-8, unrolled-25,
     /// flow-moons, flow-ring, flow-hills
     pub model: PathBuf,
     /// Folder, which must exist, for certificate.json and pictures: activations.svg and filters.png, report.html of a

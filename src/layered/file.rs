@@ -33,6 +33,10 @@ const SHIPPED: &[(&str, &[u8])] = &[
         include_bytes!("../../assets/models/denoiser-25.safetensors"),
     ),
     ("deblur-8", include_bytes!("../../assets/models/deblur-8.safetensors")),
+    (
+        "unrolled-25",
+        include_bytes!("../../assets/models/unrolled-25.safetensors"),
+    ),
 ];
 
 #[derive(Serialize, Deserialize)]

@@ -369,15 +369,23 @@ fn the_settings_and_models_that_come_along_are_valid_and_belong_together() {
     for (kind, settings, name) in [
         (Kind::Denoiser, "denoiser", "denoiser-25"),
         (Kind::Unrolled, "unrolled", "deblur-8"),
+        (Kind::Unrolled, "unrolled-denoise", "unrolled-25"),
     ] {
         let config = LayeredConfig::read(&folder.join(format!("configs/{settings}.toml")), kind).unwrap();
         let model = Layered::shipped_or_file(std::path::Path::new(name)).unwrap();
         assert_eq!(config.name, name);
         assert_eq!(model.provenance["config"], serde_json::to_value(&config).unwrap());
+        // Trained to the end; the model is that of the best validation.
+        let log = std::fs::read_to_string(folder.join(format!("models/{name}.log.jsonl"))).unwrap();
+        let last: serde_json::Value = serde_json::from_str(log.lines().next_back().unwrap()).unwrap();
         assert_eq!(
-            model.provenance["steps"], config.schedule.steps,
-            "{name} is not trained to the end"
+            (&last["event"], &last["step"]),
+            (&"validation".into(), &config.schedule.steps.into()),
+            "{name}"
         );
+        let best = log.lines().rfind(|line| line.contains("\"best\":true")).unwrap();
+        let best: serde_json::Value = serde_json::from_str(best).unwrap();
+        assert_eq!(model.provenance["steps"], best["step"], "{name}");
         assert!(model.lipschitz() <= 1.0 + 1e-8);
         let file = Layered::read(&folder.join(format!("models/{name}.safetensors"))).unwrap();
         assert_eq!(file, model);

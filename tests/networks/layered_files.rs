@@ -85,7 +85,7 @@ fn a_certificate_promises_no_more_than_the_model_keeps() {
 
 #[test]
 fn shipped_files_say_what_the_program_says() {
-    for name in ["deblur-8", "denoiser-25"] {
+    for name in ["deblur-8", "denoiser-25", "unrolled-25"] {
         let (bytes, model) = shipped(name);
         let text = serde_json::to_string(&model.certificate()["norm_kind"]).unwrap();
         let text = text.trim_matches('"').as_bytes();
