@@ -150,8 +150,8 @@ fn parts_find_the_same_together() {
     }
     assert_eq!(whole["computed"], computed, "scores were computed twice or not at all");
     // A search without parts takes what they found, and so do other parts.
-    for shard in ["", "--shard 1/3"] {
-        let again = tune(&place, &format!("-o part.toml {shard}")).success(shard).json();
+    for shard in ["", " --shard 1/3"] {
+        let again = tune(&place, &format!("-o part.toml{shard}")).success(shard).json();
         assert_eq!(
             (&again["computed"], &again["settings"]),
             (&0.into(), &whole["settings"]),
