@@ -24,7 +24,7 @@ pub struct InspectArgs {
     /// Model file (regularizer, denoiser, unrolled network, flow), or one of the shipped models: default (wcrr-64), wcrr-48, wcrr-small, crr-48, crr-44, crr-32, dct5, wcrr-phantom, denoiser-25, deblur-8, unrolled-25,
     /// flow-moons, flow-ring, flow-hills
     pub model: PathBuf,
-    /// Folder, which must exist, for certificate.json and pictures: activations.svg and filters.png, report.html of a
+    /// Folder, made if need be, for certificate.json and pictures: activations.svg and filters.png, report.html of a
     /// network, with penalties.svg and penalties.json of an unrolled one, or splines.svg of a flow
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -42,7 +42,11 @@ pub struct InspectArgs {
 /// An unusable model, unwritable outputs.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
     let console = Console::new(args.quiet, args.json);
-    let model = match AnyModel::open(&args.model)? {
+    let model = AnyModel::open(&args.model)?;
+    if let Some(folder) = &args.output {
+        std::fs::create_dir_all(folder).map_err(|e| Error::output(folder, format!("{e}; name another folder")))?;
+    }
+    let model = match model {
         AnyModel::Ridge(model) => model,
         AnyModel::Layered(model) => return inspect_network(args, &console, &model),
         AnyModel::Flow(model) => return inspect_flow(args, &console, &model),

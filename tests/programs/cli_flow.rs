@@ -129,7 +129,6 @@ fn a_training_leaves_a_model_that_can_be_sampled_and_evaluated() {
     assert!((mean - own["nll"].as_f64().unwrap()).abs() < 1e-9);
     assert_eq!(own["entropy"], Value::Null);
 
-    std::fs::create_dir(place.path("shown")).unwrap();
     let shown = run("inspect out/model.safetensors -o shown --json").json();
     assert_eq!(shown["certificate"], result["certificate"]);
     assert!(place.path("shown").join("certificate.json").exists());

@@ -110,7 +110,6 @@ fn a_network_is_trained_stopped_resumed_evaluated_and_inspected() {
             let psnr = scores["mean"][level]["psnr"].as_f64().unwrap();
             assert!((10.0..60.0).contains(&psnr), "{psnr}");
         }
-        std::fs::create_dir(place.path("seen")).unwrap();
         let line = ["inspect", "whole/model.safetensors", "-o", "seen", "--json"];
         let seen = place.run_with(TRAIN, &[], &line).success("inspect").json();
         assert!(seen["certificate"]["lipschitz"].as_f64().unwrap() <= 1.0 + 1e-8);
@@ -185,7 +184,6 @@ fn a_network_takes_no_options_of_regularizers() {
 #[test]
 fn penalties_of_an_unrolled_network_are_exported() {
     let place = Place::new();
-    std::fs::create_dir(place.path("seen")).unwrap();
     let line = ["inspect", "deblur-8", "-o", "seen"];
     place.run_with(TRAIN, &[], &line).success("inspect");
     let read = |name: &str| std::fs::read_to_string(place.path("seen").join(name)).unwrap();

@@ -117,7 +117,6 @@ fn an_evaluation_is_what_denoising_each_image_gives() {
 #[test]
 fn an_inspection_states_the_constants_and_draws_the_model() {
     let place = place();
-    std::fs::create_dir(place.path("shown")).unwrap();
     let (result, said) = train(&place, "inspect m.safetensors -o shown --json");
     let model = small_model();
     assert!(said.contains(&format!("{} channels", model.bank.channels())), "{said}");
@@ -201,7 +200,11 @@ fn mistakes_are_one_line() {
         &["lambda"],
     );
     refuses("inspect clean/a.npy", 3, &["a.npy", "model file"]);
-    refuses("inspect m.safetensors -o nowhere", 2, &["nowhere", "does not exist"]);
+    refuses(
+        "inspect m.safetensors -o m.safetensors/in",
+        2,
+        &["m.safetensors/in", "another folder"],
+    );
 }
 
 #[test]
