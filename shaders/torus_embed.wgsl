@@ -1,4 +1,5 @@
-// A real plane laid onto the torus: dst(r, c) = src(r, c), zero everywhere else. Transposes torus_take.
+// A real plane laid onto the torus: dst(r, c) = scale src(r, c), zero everywhere else. With scale 1 it
+// transposes torus_take.
 // One invocation per value of the torus. src: (row, column); dst: (torus row, torus column), complex.
 #import torus
 
@@ -13,7 +14,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var value = 0.0;
     if (id.y < params.rows && id.x < params.cols) {
-        value = src[id.y * params.cols + id.x];
+        value = params.scale * src[id.y * params.cols + id.x];
     }
     dst[id.y * params.torus_cols + id.x] = vec2(value, 0.0);
 }

@@ -7,7 +7,7 @@ struct TorusParams {
     torus_rows: u32,
     torus_cols: u32,
     conjugate: u32,    // 1: torus_multiply takes the conjugates of the filter
+    scale: f32,        // factor of what torus_embed lays down
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::inverse::{Inverse, InverseArgs};
 use super::masks::read_mask;
-use super::problem::{Direct, Estimate, Gain, Problem};
+use super::problem::{Direct, Gain, Problem};
 use super::stack::Measurements;
 use crate::gpu::Gpu;
 use crate::io::image::{Image, StackKind};
@@ -96,40 +96,29 @@ const SHARPENED: Gain = Gain::Pixels {
     least_level: 4.0 / 255.0,
 };
 
-fn planes(image: &Image) -> Vec<Vec<f32>> {
-    (0..image.channels).map(|c| image.plane(c).to_vec()).collect()
-}
-
-/// The noise of an image where `mask` is not 0, and how it is estimated of others like it. One level for all channels, the least that any
-/// of them asks for: colours that an image hardly has say little.
-fn estimated(measured: &Image, mask: Option<Vec<f32>>) -> (Option<f64>, Option<Box<Estimate>>) {
-    let cols = measured.width;
-    let estimate = move |y: &[f32]| noise::of_image(y, cols, mask.as_deref());
-    let each = planes(measured);
-    let least = each.iter().filter_map(|y| estimate(y)).min_by(f64::total_cmp);
-    (least, Some(Box::new(estimate)))
-}
-
-/// The problem of images measured as images.
+/// The problem of images measured as images, where their mask, if they have one, is not 0.
 fn problem(
     name: &'static str,
-    measured: &Image,
+    (measured, mask): (&Image, Option<Vec<f32>>),
     operator: Box<dyn LinearOperator>,
     direct: Box<Direct>,
     gain: Gain,
     files: Vec<(&'static str, PathBuf)>,
     parameters: serde_json::Value,
 ) -> Problem {
-    let (noise, estimate) = estimated(measured, None);
+    let cols = measured.width;
+    let estimate = move |y: &[f32]| noise::of_image(y, cols, mask.as_deref());
+    let planes: Vec<Vec<f32>> = (0..measured.channels).map(|c| measured.plane(c).to_vec()).collect();
     Problem {
         name,
         operator,
-        measured: planes(measured),
         direct,
         direct_method: None,
         gain,
-        noise,
-        estimate,
+        // One level for all channels, the least that any of them asks for: colours that an image hardly has say little.
+        noise: planes.iter().filter_map(|y| estimate(y)).min_by(f64::total_cmp),
+        estimate: Some(Box::new(estimate)),
+        measured: planes,
         limits: (0.0, 1.0),
         format: measured.format,
         model: DENOISING,
@@ -161,7 +150,7 @@ impl InpaintArgs {
         let size = [measured.height, measured.width];
         let operator = blame(&self.mask, Mask::new(size, read_mask(&self.mask, size)?))?;
         let mask = operator.values().to_vec();
-        let (noise, estimate) = estimated(measured, Some(mask.clone()));
+        let seen = Some(mask.clone());
         // Missing pixels start at the mean of the others.
         let direct = move |_: &Gpu, y: &[f32]| {
             let seen = || y.iter().zip(&mask).filter(|(_, m)| **m > 0.0).map(|(y, _)| *y);
@@ -172,7 +161,7 @@ impl InpaintArgs {
         let files = vec![("mask", self.mask.clone())];
         let inpaint = problem(
             "inpaint",
-            measured,
+            (measured, seen),
             Box::new(operator),
             Box::new(direct),
             Gain::Pixels {
@@ -185,8 +174,6 @@ impl InpaintArgs {
         // The weakly convex ones need many more iterations here for little.
         Ok(Problem {
             model: CONVEX,
-            noise,
-            estimate,
             ..inpaint
         })
     }
@@ -217,7 +204,7 @@ impl DeblurArgs {
         let parameters = json!({ "boundary": self.blur.boundary });
         Ok(problem(
             "deblur",
-            measured,
+            (measured, None),
             Box::new(operator),
             Box::new(direct),
             SHARPENED,
@@ -265,7 +252,7 @@ impl UpscaleArgs {
         let parameters = json!({ "factor": factor });
         Ok(problem(
             "upscale",
-            measured,
+            (measured, None),
             Box::new(operator),
             Box::new(direct),
             SHARPENED,

@@ -298,8 +298,7 @@ impl Blur {
         pass: &mut Pass,
     ) -> Result<()> {
         let torus = Torus::new(self.frame().size)?;
-        let spectrum = torus.spectrum(gpu, &self.kernel, self.kernel_size)?;
-        torus.correlate(gpu, &spectrum, transposed, src, dst, pass)
+        torus.correlate(gpu, (&self.kernel, self.kernel_size), transposed, src, dst, pass)
     }
 }
 

@@ -18,12 +18,12 @@ shader_struct! {
         pub torus_cols: u32,
         /// 1: products with the conjugates of the filter.
         pub conjugate: u32,
+        /// Factor of what is laid onto the torus.
+        pub scale: f32,
         /// Padding.
         pub pad0: u32,
         /// Padding.
         pub pad1: u32,
-        /// Padding.
-        pub pad2: u32,
     }
 }
 
@@ -52,10 +52,6 @@ impl Torus {
         2 * self.fft.additions() + 3
     }
 
-    fn values(&self) -> usize {
-        self.size[0] * self.size[1]
-    }
-
     fn buffer(&self, gpu: &Gpu, label: &str) -> Result<Buffer> {
         gpu.buffer(label, self.fft.elements())
     }
@@ -66,7 +62,7 @@ impl Torus {
         gpu: &Gpu,
         kernel: &str,
         plane: [usize; 2],
-        conjugate: bool,
+        (conjugate, scale): (bool, f32),
         memory: &[(&str, Binding<'_>)],
         pass: &mut Pass,
     ) -> Result<()> {
@@ -76,6 +72,7 @@ impl Torus {
             torus_rows: self.size[0] as u32,
             torus_cols: self.size[1] as u32,
             conjugate: u32::from(conjugate),
+            scale,
             ..Default::default()
         }])?;
         let memory = [&[("params", params.binding())], memory].concat();
@@ -91,30 +88,22 @@ impl Torus {
     }
 
     /// `K(u, v) = sum_{i, j} k(i, j) exp(-2 pi i (u i / rows + v j / columns))` of a kernel (row, column) of `kernel_size`.
-    ///
-    /// # Errors
-    /// Device errors.
-    pub fn spectrum(&self, gpu: &Gpu, kernel: &[f32], kernel_size: [usize; 2]) -> Result<Vec<[f32; 2]>> {
+    fn spectrum(&self, gpu: &Gpu, kernel: &[f32], kernel_size: [usize; 2]) -> Result<Buffer> {
         let taps = gpu.upload("taps", kernel)?;
-        let (laid, spectrum) = (self.buffer(gpu, "torus")?, self.buffer(gpu, "spectrum")?);
+        let (laid, spectrum) = (self.buffer(gpu, "torus")?, self.buffer(gpu, "spectrum of the kernel")?);
         let mut pass = Pass::default();
         let memory = [("src", (&taps).into()), ("dst", (&laid).into())];
-        self.append(gpu, "torus_embed", kernel_size, false, &memory, &mut pass)?;
+        // The transform is orthonormal.
+        let scale = ((self.size[0] * self.size[1]) as f64).sqrt() as f32;
+        self.append(gpu, "torus_embed", kernel_size, (false, scale), &memory, &mut pass)?;
         self.fft.append(gpu, Direction::Forward, &laid, &spectrum, &mut pass)?;
         let mut recorder = gpu.record();
         pass.record(&mut recorder);
         recorder.submit();
-        drop(recorder);
-        // The device's transform is orthonormal.
-        let scale = (self.values() as f64).sqrt();
-        let values: Vec<f32> = gpu.read(&spectrum)?;
-        let scaled = values.as_chunks().0.iter();
-        Ok(scaled
-            .map(|value| value.map(|part| (f64::from(part) * scale) as f32))
-            .collect())
+        Ok(spectrum)
     }
 
-    /// Appends `dst <- ` the correlation of the plane in `src` with the kernel of this `spectrum`, `to` = rows, columns of it; or with
+    /// Appends `dst <- ` the correlation of the plane in `src` with a `kernel` and its size, `to` = rows, columns of it; or with
     /// `transposed` the convolution, which is its transpose. Planes begin at position 0 of the torus.
     ///
     /// # Errors
@@ -122,25 +111,25 @@ impl Torus {
     pub fn correlate(
         &self,
         gpu: &Gpu,
-        spectrum: &[[f32; 2]],
+        (kernel, kernel_size): (&[f32], [usize; 2]),
         transposed: bool,
         (src, from): (&Buffer, [usize; 2]),
         (dst, to): (&Buffer, [usize; 2]),
         pass: &mut Pass,
     ) -> Result<()> {
-        let filter = gpu.upload("spectrum of the kernel", spectrum)?;
+        let filter = self.spectrum(gpu, kernel, kernel_size)?;
         let [space, frequency] = [self.buffer(gpu, "torus")?, self.buffer(gpu, "spectrum")?];
         let memory = [("src", src.into()), ("dst", (&space).into())];
-        self.append(gpu, "torus_embed", from, false, &memory, pass)?;
+        self.append(gpu, "torus_embed", from, (false, 1.0), &memory, pass)?;
         self.fft.append(gpu, Direction::Forward, &space, &frequency, pass)?;
         let memory = [
             ("filter_spectrum", (&filter).into()),
             ("src", (&frequency).into()),
             ("dst", (&space).into()),
         ];
-        self.append(gpu, "torus_multiply", from, !transposed, &memory, pass)?;
+        self.append(gpu, "torus_multiply", from, (!transposed, 1.0), &memory, pass)?;
         self.fft.append(gpu, Direction::Inverse, &space, &frequency, pass)?;
         let memory = [("src", (&frequency).into()), ("dst", dst.into())];
-        self.append(gpu, "torus_take", to, false, &memory, pass)
+        self.append(gpu, "torus_take", to, (false, 1.0), &memory, pass)
     }
 }

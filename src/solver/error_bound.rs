@@ -21,8 +21,8 @@ use crate::operator::{LinearOperator, OperatorNorm};
 const UNIT: f64 = f32::EPSILON as f64 / 2.0;
 /// Roundings, each relative, of an activation: its knots, values, slopes and scaling as stored, the operations on them, and a division.
 const ACTIVATION: f64 = 16.0;
-/// Roundings for each of [`LinearOperator::additions`] in the gradient of a data term: a sum's and those of the products before it, in a
-/// Fourier transform with terms that cancel.
+/// Roundings for each of [`LinearOperator::additions`] in the gradient of a data term: a sum's and those of the products before it. That is
+/// proved for sums of products; for Fourier transforms, whose butterflies share their rounding, it is an estimate with room.
 const OPERATOR: f64 = 4.0;
 /// Below this modulus a bound would say nothing.
 const LEAST_MODULUS: f64 = 1e-6;

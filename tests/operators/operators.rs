@@ -38,62 +38,60 @@ fn masks() {
     }
 }
 
+/// Blurs of kernels with values of either sign against their matrices, computed one way; norms of those without negative values are bounded
+/// within `slack`.
+fn blurs(
+    cases: &[([usize; 2], [usize; 2])],
+    way: Way,
+    check: fn(&str, &dyn LinearOperator, &operators::Dense),
+    slack: f64,
+) {
+    let _turn = turn();
+    for &(size, kernel_size) in cases {
+        for boundary in BOUNDARIES {
+            let name = format!("{kernel_size:?} on {size:?}, {boundary:?}");
+            let made = |kernel| {
+                Blur::new(size, kernel, kernel_size, boundary)
+                    .unwrap()
+                    .computed(way)
+                    .unwrap()
+            };
+            let random = values(5, kernel_size[0] * kernel_size[1]);
+            let blur = made(random.iter().map(|v| v + 0.4).collect());
+            let dense = operators::blur(&blur, size);
+            check(&name, &blur, &dense);
+            check_norm(&name, &blur, &dense, f64::INFINITY);
+            let blur = made(blur.kernel().iter().map(|k| k.abs() + 0.01).collect());
+            check_norm(&format!("positive {name}"), &blur, &operators::blur(&blur, size), slack);
+        }
+    }
+}
+
 #[test]
 fn blurs_with_every_boundary() {
-    let _turn = turn();
-    for (size, kernel_size) in [
+    let cases = [
         ([1, 1], [1, 1]),
         ([13, 17], [3, 5]),
         ([11, 9], [4, 2]),
         ([16, 12], [7, 1]),
         ([9, 22], [9, 9]),
         ([5, 37], [2, 13]),
-    ] {
-        for boundary in BOUNDARIES {
-            let kernel: Vec<f32> = values(5, kernel_size[0] * kernel_size[1])
-                .iter()
-                .map(|v| v + 0.4)
-                .collect();
-            let blur = Blur::new(size, kernel, kernel_size, boundary).unwrap();
-            let dense = operators::blur(&blur, size);
-            check(&format!("{kernel_size:?} on {size:?}, {boundary:?}"), &blur, &dense);
-            let positive: Vec<f32> = blur.kernel().iter().map(|k| k.abs() + 0.01).collect();
-            let blur = Blur::new(size, positive, kernel_size, boundary).unwrap();
-            let name = format!("positive {kernel_size:?} on {size:?}, {boundary:?}");
-            check_norm(&name, &blur, &operators::blur(&blur, size), 1.05);
-        }
-    }
+    ];
+    blurs(&cases, Way::Taps, check, 1.05);
 }
 
-/// The same matrix, by products of spectra.
+/// The same matrices, by products of spectra.
 #[test]
 fn blurs_by_fourier_transforms() {
-    let _turn = turn();
-    for (size, kernel_size) in [
+    let cases = [
         ([1, 1], [1, 1]),
         ([13, 17], [3, 5]),
         ([11, 9], [4, 2]),
         ([9, 22], [9, 9]),
         ([19, 23], [18, 17]),
         ([5, 37], [2, 37]),
-    ] {
-        for boundary in BOUNDARIES {
-            let kernel: Vec<f32> = values(5, kernel_size[0] * kernel_size[1])
-                .iter()
-                .map(|v| v + 0.4)
-                .collect();
-            let blur = Blur::new(size, kernel, kernel_size, boundary).unwrap();
-            let blur = blur.computed(Way::Fourier).unwrap();
-            let dense = operators::blur(&blur, size);
-            let name = format!("{kernel_size:?} on {size:?}, {boundary:?}");
-            check_spread(&name, &blur, &dense);
-            check_norm(&name, &blur, &dense, f64::INFINITY);
-            let positive: Vec<f32> = blur.kernel().iter().map(|k| k.abs() + 0.01).collect();
-            let blur = Blur::new(size, positive, kernel_size, boundary).unwrap();
-            let blur = blur.computed(Way::Fourier).unwrap();
-            check_norm(&format!("positive {name}"), &blur, &operators::blur(&blur, size), 2.5);
-        }
-    }
+    ];
+    blurs(&cases, Way::Fourier, check_spread, 2.5);
 }
 
 /// Large kernels go by transforms, of sides that walks tap by tap do not reach, too.

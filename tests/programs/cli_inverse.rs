@@ -333,6 +333,14 @@ fn mistakes_are_one_line() {
         &["wide.npy", "larger than"],
     );
     refuses("upscale clean.npy --factor 5 -o o.npy --sigma 0.1", 2, &["factor"]);
+    gray([3, 40], vec![0.5; 120])
+        .write(place.path("flat.npy"), Format::NpyF32)
+        .unwrap();
+    refuses(
+        "upscale flat.npy --factor 4 -o o.npy --sigma 0.1",
+        3,
+        &["flat.npy", "too few", "at least 16"],
+    );
     refuses(
         "upscale clean.npy --factor 2 -o clean.npy --sigma 0.1",
         2,

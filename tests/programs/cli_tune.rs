@@ -149,9 +149,9 @@ fn parts_find_the_same_together() {
             - 1;
     }
     assert_eq!(whole["computed"], computed, "scores were computed twice or not at all");
-    // A search without parts takes what they found, and so do other parts.
-    for shard in ["", " --shard 1/3"] {
-        let again = tune(&place, &format!("-o part.toml{shard}")).success(shard).json();
+    // A search without parts takes what they found, and so do other parts; and parts what one without found.
+    for shard in ["part.toml", "part.toml --shard 1/3", "whole.toml --shard 0/2"] {
+        let again = tune(&place, &format!("-o {shard}")).success(shard).json();
         assert_eq!(
             (&again["computed"], &again["settings"]),
             (&0.into(), &whole["settings"]),
