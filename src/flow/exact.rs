@@ -25,12 +25,9 @@ impl<'f> Slope<'f> {
 
     /// `M(u)`, the integral of the spline from 0 to `u`.
     fn integral(&self, u: f64) -> f64 {
-        let (t, f) = (self.spline.knots(), self.spline.values());
+        let t = self.spline.knots();
         let inner = u.clamp(t[0], t[t.len() - 1]);
-        let j = segment(t, inner);
-        let d = inner - t[j];
-        let slope = self.spline.segment_slope(j);
-        self.integrals[j] + d * (f[j] + 0.5 * slope * d) + (u - inner) * (f[j] + slope * d)
+        self.spline.integral(inner) + (u - inner) * self.spline.value(inner)
     }
 
     /// The `u` with `M(u) = y`: on a segment `f d + s d^2 / 2 = r` has the root `d = 2 r / (f + sqrt(f^2 + 2 s r))`.
