@@ -1,7 +1,7 @@
 // How far x is from minimising f(x) = |H x - y|^2 / 2 + lambda R(x) over the box [low, high]: the least element v of the subdifferential,
 //   v = data + lambda prior, but for what the box holds back,      data = H'(H x - y), prior = grad R(x),
 // and sums over 4096 consecutive pixels: ( |v|^2, |data|^2, |lambda prior|^2, |x|^2 ).
-// One workgroup of 256 per 4096 pixels. All arrays (pixel); partials: (group).
+// One workgroup of 256 per 4096 pixels, y = image, which has the slot of its own number. Arrays: (image, pixel); partials: (image, group).
 #import descent
 #import box
 #import reduce
@@ -20,14 +20,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var k = 0u; k < 16u; k++) {
         let pixel = group.x * 4096u + k * 256u + local;
         if (pixel < params.pixels) {
-            let here = x[pixel];
-            let weighted = params.lambda * prior[pixel];
-            let v = unheld(data[pixel] + weighted, here, params.low, params.high);
-            sum += vec4<f32>(v * v, data[pixel] * data[pixel], weighted * weighted, here * here);
+            let at = group.y * params.pixels + pixel;
+            let here = x[at];
+            let weighted = params.lambda * prior[at];
+            let v = unheld(data[at] + weighted, here, params.low, params.high);
+            sum += vec4<f32>(v * v, data[at] * data[at], weighted * weighted, here * here);
         }
     }
     let total = workgroup_sum(local, sum);
     if (local == 0u) {
-        partials[group.x] = total;
+        partials[group.y * params.groups + group.x] = total;
     }
 }

@@ -1,10 +1,11 @@
-// a <- a - b. One workgroup of 256 per 4096 values, in rows of `row` workgroups. Arrays: (value).
+// a <- a - b, b one of several arrays that lie one behind the other. One workgroup of 256 per 4096 values, in rows of `row` workgroups.
+// a: (value); b: (array, value).
 
 struct SubtractParams {
     count: u32,
     row: u32,          // workgroups per row of workgroups: more than 65535 do not fit one dimension
+    first: u32,        // of b
     pad0: u32,
-    pad1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: SubtractParams;
@@ -16,7 +17,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var k = 0u; k < 16u; k++) {
         let at = (group.y * params.row + group.x) * 4096u + k * 256u + local;
         if (at < params.count) {
-            a[at] -= b[at];
+            a[at] -= b[params.first + at];
         }
     }
 }

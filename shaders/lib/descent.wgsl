@@ -14,9 +14,9 @@ struct DescentParams {
     tolerance: f32,    // stop where |x' - x| and scale |x' - z| are at most tolerance |x'|
     rule: u32,         // which steps are taken: SAFEGUARD, RESTART or PLAIN
     scale: f32,        // L / |H|^2
+    groups: u32,       // of 4096 pixels in an image
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 const SAFEGUARD: u32 = 0u; // those that provably descend

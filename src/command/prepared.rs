@@ -11,7 +11,9 @@ use crate::layered::LayeredRunner;
 use crate::model::Ridge;
 use crate::model::device::RunOptions;
 use crate::operator::OperatorNorm;
-use crate::solver::{EnergyHistory, PlugAndPlay, Reconstructor, Regularizer, Settings, Stop};
+use crate::solver::{
+    EnergyHistory, Given, Outcome, PlugAndPlay, Reconstructor, Regularizer, Settings, Stop, measurements_at_once,
+};
 use crate::{Error, Result};
 
 /// Makes kernels and buffers once, then solves for measurements one after the other.
@@ -36,7 +38,7 @@ enum Engine<'p> {
 }
 
 impl Problem {
-    /// Makes the solution ready. `norm` spares the computation of `|H|^2` where it is known.
+    /// Makes the solution ready, for as many of `planes` planes at once as fit. `norm` spares the computation of `|H|^2` where it is known.
     ///
     /// # Errors
     /// [`Error::Usage`] for settings under which convergence is not guaranteed; model, operator and device errors.
@@ -46,6 +48,7 @@ impl Problem {
         chosen: &Chosen,
         solver: &SolverArgs,
         norm: Option<OperatorNorm>,
+        planes: usize,
     ) -> Result<Prepared<'p>> {
         let limits = solver.limits.unwrap_or(self.limits);
         let options = RunOptions {
@@ -54,7 +57,10 @@ impl Problem {
             tile: solver.tile.map(|t| t as usize),
         };
         let descent = |regularizer, first: Option<&Ridge>| -> Result<Engine<'p>> {
-            let norm = norm.map_or_else(|| self.operator.norm_squared(gpu), Ok)?;
+            let operator = self.operator.as_ref();
+            let norm = norm.map_or_else(|| operator.norm_squared(gpu), Ok)?;
+            let models = first.into_iter().chain(&chosen.model);
+            let at_once = measurements_at_once(gpu, operator, models, options.tile)?.min(planes);
             let solve = |regularizer| {
                 let settings = Settings {
                     // A weakly convex regularizer may fall for ever where nothing is measured: only a box bounds the energy.
@@ -62,7 +68,7 @@ impl Problem {
                     tolerance: solver.tol.unwrap_or(chosen.tolerance),
                     ..solver.settings(chosen.lambda)
                 };
-                Reconstructor::with_norm(gpu, self.operator.as_ref(), norm, regularizer, settings).map(Box::new)
+                Reconstructor::with_norm(gpu, operator, norm, regularizer, settings, at_once).map(Box::new)
             };
             let first = first.map(|convex| solve(Regularizer::Ridge(convex, options)));
             Ok(Engine::Descent {
@@ -95,12 +101,127 @@ impl Problem {
     }
 }
 
+/// What was measured of one image.
+pub struct Measured {
+    /// Plane by plane.
+    pub planes: Vec<Vec<f32>>,
+    /// What messages about it begin with.
+    pub label: String,
+}
+
+/// A solved plane.
+struct Plane {
+    image: Vec<f32>,
+    energy: Option<f64>,
+    iterations: usize,
+    stop: Stop,
+    residuals: Option<Vec<Residual>>,
+    falls: Option<Vec<Fall>>,
+    error_bound: Option<f64>,
+}
+
 impl Prepared<'_> {
-    /// Solves for one measurement, all planes of it. `progress` hears the iterations done and the relative change of the last.
+    /// Planes that are solved for together.
+    pub fn at_once(&self) -> usize {
+        match &self.engine {
+            Engine::Descent { last, .. } => last.at_once(),
+            _ => 1,
+        }
+    }
+
+    /// Solves for every one of `measured`, [`Self::at_once`] planes at a time. `progress` hears the iterations done with those at work and
+    /// the largest relative change of the last.
     ///
     /// # Errors
     /// Solver and device errors.
-    pub fn run(&self, measured: &[Vec<f32>], mut progress: impl FnMut(usize, f64)) -> Result<Solution> {
+    pub fn run(&self, measured: Vec<Measured>, mut progress: impl FnMut(usize, f64)) -> Result<Vec<Solution>> {
+        let channels: Vec<usize> = measured.iter().map(|image| image.planes.len()).collect();
+        let planes = measured.into_iter().flat_map(|Measured { planes, label }| {
+            planes.into_iter().map(move |mut y| {
+                self.problem.operator.clear_unmeasured(&mut y);
+                (y, label.clone())
+            })
+        });
+        let planes: Vec<_> = planes.collect();
+        let mut done = Vec::with_capacity(planes.len());
+        for group in planes.chunks(self.at_once()) {
+            let starts = group.iter().map(|(y, _)| self.start(y)).collect::<Result<_>>()?;
+            done.extend(self.solve(group, starts, &mut progress)?);
+        }
+        let mut done = done.into_iter();
+        let constants = self.constants()?;
+        let gather = |channels| self.gather(done.by_ref().take(channels), constants.clone());
+        Ok(channels.into_iter().map(gather).collect())
+    }
+
+    /// Solves for the planes of one group, each from where it starts.
+    fn solve(
+        &self,
+        group: &[(Vec<f32>, String)],
+        mut starts: Vec<Vec<f32>>,
+        progress: &mut impl FnMut(usize, f64),
+    ) -> Result<Vec<Plane>> {
+        match &self.engine {
+            Engine::Direct => Ok(starts.into_iter().map(Plane::direct).collect()),
+            Engine::Descent { first, last } => {
+                let mut before = Vec::new();
+                if let Some(first) = first {
+                    before = first.run_many(&Self::given(group, &starts), &mut *progress)?;
+                    starts = before.iter().map(|outcome| outcome.image.clone()).collect();
+                }
+                let begun = before.iter().map(|outcome| outcome.iterations).max().unwrap_or(0);
+                let last = last.run_many(&Self::given(group, &starts), |done, change| {
+                    progress(begun + done, change)
+                })?;
+                let mut before = before.into_iter();
+                Ok(last.into_iter().map(|last| self.plane(before.next(), last)).collect())
+            }
+            Engine::Pnp(solver) => {
+                let each = group.iter().zip(&starts);
+                each.map(|((y, label), start)| {
+                    let outcome = solver.run(y, start, &mut *progress).map_err(|error| match error {
+                        Error::Diverged(what) => Error::Diverged(format!("{label}{what}")),
+                        other => other,
+                    })?;
+                    Ok(Plane {
+                        residuals: Some(Residual::of(&outcome)),
+                        iterations: outcome.iterations,
+                        stop: outcome.stop,
+                        ..Plane::direct(outcome.image)
+                    })
+                })
+                .collect()
+            }
+        }
+    }
+
+    fn given<'a>(group: &'a [(Vec<f32>, String)], starts: &'a [Vec<f32>]) -> Vec<Given<'a>> {
+        let each = group.iter().zip(starts);
+        each.map(|((measurement, label), start)| Given {
+            measurement,
+            start,
+            label,
+        })
+        .collect()
+    }
+
+    /// A plane that `last` solved for, after `first` if there is one.
+    fn plane(&self, first: Option<Outcome>, last: Outcome) -> Plane {
+        let before = first.as_ref().map_or(0, |outcome| outcome.iterations);
+        let histories = first.map(|outcome| (0, outcome.history));
+        let histories = histories.into_iter().chain([(before, last.history)]);
+        Plane {
+            falls: Some(self.regularizers.iter().zip(histories).map(Fall::new).collect()),
+            energy: Some(last.energy),
+            iterations: before + last.iterations,
+            stop: last.stop,
+            error_bound: last.error_bound,
+            ..Plane::direct(last.image)
+        }
+    }
+
+    /// Puts the planes of an image together.
+    fn gather(&self, planes: impl Iterator<Item = Plane>, constants: Option<serde_json::Value>) -> Solution {
         let mut solution = Solution {
             planes: Vec::new(),
             energy: None,
@@ -110,50 +231,23 @@ impl Prepared<'_> {
             energy_history: None,
             error_bound: None,
             no_error_bound: self.no_error_bound(),
-            constants: self.constants()?,
+            constants,
         };
-        let (mut stops, mut bounds) = (Vec::new(), Vec::new());
-        for y in measured {
-            let mut y = y.clone();
-            self.problem.operator.clear_unmeasured(&mut y);
-            let y = y.as_slice();
-            let mut start = self.start(y)?;
-            match &self.engine {
-                Engine::Direct => solution.planes.extend(start),
-                Engine::Descent { first, last } => {
-                    let (mut before, mut histories) = (0, Vec::new());
-                    if let Some(first) = first {
-                        let outcome = first.run(y, &start, &mut progress)?;
-                        (start, before) = (outcome.image, outcome.iterations);
-                        histories.push((0, outcome.history));
-                    }
-                    let outcome = last.run(y, &start, |done, change| progress(before + done, change))?;
-                    histories.push((before, outcome.history));
-                    *solution.energy.get_or_insert(0.0) += outcome.energy;
-                    let iterations = before + outcome.iterations;
-                    if solution.energy_history.is_none() || iterations > solution.iterations {
-                        let named = self.regularizers.iter().zip(&histories);
-                        solution.energy_history = Some(named.map(|(name, of)| Fall::new(name, of)).collect());
-                    }
-                    solution.iterations = solution.iterations.max(iterations);
-                    stops.push(outcome.stop);
-                    bounds.push(outcome.error_bound);
-                    solution.planes.extend(outcome.image);
-                }
-                Engine::Pnp(solver) => {
-                    let outcome = solver.run(y, &start, &mut progress)?;
-                    if solution.residuals.is_none() || outcome.iterations >= solution.iterations {
-                        solution.residuals = Some(Residual::of(&outcome));
-                    }
-                    solution.iterations = solution.iterations.max(outcome.iterations);
-                    stops.push(outcome.stop);
-                    solution.planes.extend(outcome.image);
-                }
+        let mut bounds = Vec::new();
+        for plane in planes {
+            if solution.planes.is_empty() || plane.iterations > solution.iterations {
+                (solution.residuals, solution.energy_history) = (plane.residuals, plane.falls);
             }
+            solution.planes.extend(plane.image);
+            if let Some(energy) = plane.energy {
+                *solution.energy.get_or_insert(0.0) += energy;
+            }
+            solution.iterations = solution.iterations.max(plane.iterations);
+            solution.stop = Stop::of_all([solution.stop, plane.stop]);
+            bounds.push(plane.error_bound);
         }
-        solution.stop = Stop::of_all(stops);
         solution.error_bound = together(bounds).filter(|_| solution.no_error_bound.is_none());
-        Ok(solution)
+        solution
     }
 
     /// Where solvers start: the direct inversion within the box.
@@ -185,6 +279,21 @@ impl Prepared<'_> {
         }
         .transpose()
         .map_err(|error| Error::Internal(error.to_string()))
+    }
+}
+
+impl Plane {
+    /// The direct inversion.
+    fn direct(image: Vec<f32>) -> Self {
+        Self {
+            image,
+            energy: None,
+            iterations: 0,
+            stop: Stop::Converged,
+            residuals: None,
+            falls: None,
+            error_bound: None,
+        }
     }
 }
 
@@ -225,11 +334,11 @@ pub struct Fall {
 }
 
 impl Fall {
-    fn new(regularizer: &str, (before, history): &(usize, EnergyHistory)) -> Self {
+    fn new((regularizer, (before, history)): (&String, (usize, EnergyHistory))) -> Self {
         let (iterations, energies) = history.entries.iter().map(|(n, energy)| (before + n, energy)).unzip();
         Self {
             energy: "|H x - y|^2 / 2 + lambda R(x)",
-            regularizer: regularizer.into(),
+            regularizer: regularizer.clone(),
             iterations,
             energies,
         }

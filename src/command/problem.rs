@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::{SolverArgs, load_model};
 use super::pnp::ChosenPnp;
-use super::prepared::Solution;
+use super::prepared::{Measured, Solution};
 use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::noise;
@@ -368,7 +368,15 @@ impl Problem {
         norm: Option<OperatorNorm>,
         progress: impl FnMut(usize, f64),
     ) -> Result<Solution> {
-        self.prepare(gpu, chosen, solver, norm)?.run(&self.measured, progress)
+        let measured = Measured {
+            planes: self.measured.clone(),
+            label: String::new(),
+        };
+        let prepared = self.prepare(gpu, chosen, solver, norm, self.measured.len())?;
+        let mut solutions = prepared.run(vec![measured], progress)?;
+        solutions
+            .pop()
+            .ok_or_else(|| Error::Internal("a measurement without a solution".into()))
     }
 }
 

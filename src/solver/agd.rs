@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use super::agd_kernels::{AgdKernels, AgdParams, AgdState, Iterates, NOT_FINITE, RUNNING};
-use super::energy::EnergyHistory;
+use super::descent::EnergyHistory;
 use super::error_bound::ErrorBound;
 use super::mirror;
 use super::splitting::{Filters, LARGEST_SIDE, MOST_ITERATIONS, PENALTY, SplitSettings, Splitting};
@@ -421,7 +421,7 @@ impl<'g> Denoiser<'g> {
         let distance: Vec<f32> = self.gpu.read(self.distance.totals())?;
         let images: Vec<f32> = self.gpu.read(self.buffers.x.slice(0, count * self.pixels))?;
         let bounds = match &self.error_bound {
-            Some(error_bound) => Some(error_bound.read(self.gpu, count, 0.0)?),
+            Some(error_bound) => Some(error_bound.read(self.gpu, &vec![0.0; count])?),
             None => None,
         };
         Ok(states

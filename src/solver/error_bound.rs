@@ -8,7 +8,7 @@
 
 use super::agd::Settings;
 use super::agd_kernels::AgdParams;
-use super::descent_kernels::DescentParams;
+use super::descent::DescentParams;
 use crate::Result;
 use crate::filters::{ConvLayer, ConvPlan, LayerShape};
 use crate::gpu::reduce::{Totals, VALUES_PER_GROUP};
@@ -180,8 +180,8 @@ impl ErrorBound {
         Self::new(gpu, (model, options), of, sums, slots, params.pixels as usize).map(Some)
     }
 
-    /// For an image `x` reconstructed from a measurement of `operator`, whose norm is `norm`, with `H'(H x - y)` in `data` and `grad R(x)`
-    /// in `prior`; or why nothing can be said for certain.
+    /// For up to `slots` images `x` reconstructed from measurements of `operator`, whose norm is `norm`, with `H'(H x - y)` in `data` and
+    /// `grad R(x)` in `prior`; or why nothing can be said for certain.
     ///
     /// # Errors
     /// Model and device errors.
@@ -189,7 +189,7 @@ impl ErrorBound {
         gpu: &Gpu,
         (operator, norm): (&dyn LinearOperator, OperatorNorm),
         (model, options, lambda): (&Ridge, &RunOptions, f64),
-        params: &DescentParams,
+        (params, slots): (&DescentParams, usize),
         [x, data, prior]: [&Buffer; 3],
     ) -> Result<Certainly<Self>> {
         let least = match (operator.least_squared(), norm.kind) {
@@ -201,7 +201,7 @@ impl ErrorBound {
             Err(why) => return Ok(Err(why)),
         };
         let pixels = params.pixels as usize;
-        let partials = gpu.buffer("residual partials", pixels.div_ceil(VALUES_PER_GROUP) * 4)?;
+        let partials = gpu.buffer("residual partials", slots * params.groups as usize * 4)?;
         let table = gpu.params(&[*params])?;
         let memory = [
             ("params", table.binding()),
@@ -216,12 +216,12 @@ impl ErrorBound {
             multiply_adds: 6 * pixels as u64,
         };
         let sums = Sums {
-            bound: kernel.bind(gpu, &memory)?.with_work(None, [work]),
+            bound: kernel.bind(gpu, &memory)?.with_work(Some(1), [work]),
             partials: &partials,
         };
         let relative = OPERATOR * UNIT * (operator.additions() + 2) as f64;
         let data = [relative * norm.squared, relative * norm.squared.sqrt()];
-        Self::new(gpu, (model, options), (modulus, data, lambda), sums, 1, pixels).map(Ok)
+        Self::new(gpu, (model, options), (modulus, data, lambda), sums, slots, pixels).map(Ok)
     }
 
     fn new(
@@ -256,13 +256,13 @@ impl ErrorBound {
         self.totals.record(recorder, slots);
     }
 
-    /// Bounds for the first `count` images, once what was recorded is done; `measured` is `|y|` where there is an operator.
+    /// Bounds for the first images, once what was recorded is done; `measured` has `|y|` of each, or 0 where there is no operator.
     ///
     /// # Errors
     /// Device errors.
-    pub fn read(&self, gpu: &Gpu, count: usize, measured: f64) -> Result<Vec<f64>> {
+    pub fn read(&self, gpu: &Gpu, measured: &[f64]) -> Result<Vec<f64>> {
         let sums: Vec<f32> = gpu.read(self.totals.buffer())?;
-        let bound = |sums: &[f32]| {
+        let bound = |(sums, measured): (&[f32], &f64)| {
             // 16 terms by each invocation, a tree of 256, then all groups; a sum too large for f32 leaves no bound but infinity.
             let terms = 64 + self.groups as usize;
             let grown = 1.0 + sum_error(terms);
@@ -271,6 +271,6 @@ impl ErrorBound {
             let rounding = self.lambda * self.rounding.of_gradient(size) + operator + 4.0 * UNIT * (data + prior);
             (residual + rounding) / self.modulus
         };
-        Ok(sums.chunks_exact(4).take(count).map(bound).collect())
+        Ok(sums.chunks_exact(4).zip(measured).map(bound).collect())
     }
 }

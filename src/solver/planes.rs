@@ -7,6 +7,7 @@ use crate::Result;
 use crate::gpu::Gpu;
 use crate::model::device::RunOptions;
 use crate::model::{Ridge, Tiling};
+use crate::operator::LinearOperator;
 
 /// Planes of one size that are denoised at once, at most.
 const AT_ONCE: usize = 8;
@@ -58,7 +59,28 @@ fn most_at_once(gpu: &Gpu, [rows, cols]: [usize; 2]) -> usize {
 /// # Errors
 /// [`crate::Error::OutOfMemory`] if not even one fits.
 pub fn planes_at_once(gpu: &Gpu, model: &Ridge, size: [usize; 2], tile: Option<usize>) -> Result<usize> {
-    let size = model.extended(size);
+    sized_at_once(gpu, model, model.extended(size), tile)
+}
+
+/// As many measurements of `operator` likewise, for regularizers that work on the same images one after the other.
+///
+/// # Errors
+/// As [`planes_at_once`].
+pub fn measurements_at_once<'m>(
+    gpu: &Gpu,
+    operator: &dyn LinearOperator,
+    models: impl IntoIterator<Item = &'m Ridge>,
+    tile: Option<usize>,
+) -> Result<usize> {
+    let most = most_at_once(gpu, operator.range());
+    let fits = |model| sized_at_once(gpu, model, operator.domain(), tile);
+    models
+        .into_iter()
+        .try_fold(most, |most, model| Ok(most.min(fits(model)?)))
+}
+
+/// The same for images that are not extended.
+fn sized_at_once(gpu: &Gpu, model: &Ridge, size: [usize; 2], tile: Option<usize>) -> Result<usize> {
     let tiles = |slots| Tiling::new(&model.bank, size[0], size[1], slots, tile).map(|tiling| tiling.tiles.len());
     let alone = tiles(1)?;
     let most = most_at_once(gpu, size).min(PIXELS_AT_ONCE / (size[0] * size[1])).max(1);

@@ -162,10 +162,15 @@ fn images_measured_as_images_go_slice_by_slice() {
     )
     .unwrap();
     kernel.write(place.path("kernel.npy")).unwrap();
-    same_as_one_by_one(&place, 4, "inpaint", "--mask mask.npy --sigma 0.05");
-    same_as_one_by_one(&place, 4, "deblur", "--kernel kernel.npy --noise 0.05 --method tv");
+    let whole = same_as_one_by_one(&place, 4, "inpaint", "--mask mask.npy --sigma 0.05");
+    assert_eq!(whole["at_once"], 4, "all slices are on the device together");
+    let whole = same_as_one_by_one(&place, 4, "deblur", "--kernel kernel.npy --noise 0.05");
+    assert_eq!(whole["at_once"], 4);
+    let whole = same_as_one_by_one(&place, 4, "deblur", "--kernel kernel.npy --noise 0.05 --method tv");
+    assert_eq!(whole["at_once"], 1);
     let pnp = "--kernel kernel.npy --noise 0.05 --denoiser denoiser-25";
     let whole = same_as_one_by_one(&place, 4, "deblur", pnp);
+    assert_eq!(whole["at_once"], 1);
     assert!(whole["constants"].is_object() && whole["pnp"]["step"].is_number());
     // Results of another size, in the format of the measurement unless the name says otherwise.
     let result = run(&place, "upscale y.npy --factor 2 --noise 0.05 -o large.tif");
@@ -200,7 +205,8 @@ fn sinograms_are_a_volume_with_one_strength() {
         )
         .unwrap();
     }
-    same_as_one_by_one(&place, 3, "ct", "--noise 0.4");
+    let whole = same_as_one_by_one(&place, 3, "ct", "--noise 0.4");
+    assert_eq!(whole["at_once"], 3);
     same_as_one_by_one(&place, 3, "ct", "--method fbp");
     assert_eq!(
         Array::read(place.path("out.npy")).unwrap().shape(),

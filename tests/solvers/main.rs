@@ -8,6 +8,7 @@ mod program;
 #[path = "../reference/mod.rs"]
 mod reference;
 
+mod at_once;
 mod denoise;
 mod descent;
 mod energy_history;

@@ -211,12 +211,13 @@ fn nothing_is_promised_where_nothing_is_certain() {
 #[test]
 fn residuals_are_those_of_the_formula() {
     let _turn = turn();
-    for pixels in [1_usize, 255, 4096, 4097, 9001] {
+    for (pixels, images) in [(1_usize, 1), (255, 3), (4096, 2), (4097, 1), (9001, 2)] {
         let groups = pixels.div_ceil(4096);
-        let x: Vec<f32> = values(2, pixels).iter().map(|v| v.clamp(-0.3, 0.45)).collect();
-        let (data, prior) = (values(1, pixels), values(3, pixels));
+        let x: Vec<f32> = values(2, images * pixels).iter().map(|v| v.clamp(-0.3, 0.45)).collect();
+        let (data, prior) = (values(1, images * pixels), values(3, images * pixels));
         let params = DescentParams {
             pixels: pixels as u32,
+            groups: groups as u32,
             lambda: 0.7,
             low: -0.3,
             high: 0.45,
@@ -224,7 +225,7 @@ fn residuals_are_those_of_the_formula() {
         };
         let table = gpu().params(&[params]).unwrap();
         let upload = |name: &str, v: &[f32]| gpu().upload(name, v).unwrap();
-        let partials = upload("partials", &poison(4 * groups + 20));
+        let partials = upload("partials", &poison(4 * images * groups + 20));
         let (on_x, on_data, on_prior) = (upload("x", &x), upload("data", &data), upload("prior", &prior));
         let memory = [
             ("params", table.binding()),
@@ -236,17 +237,19 @@ fn residuals_are_those_of_the_formula() {
         let kernel = gpu().kernel("descent_residual", &[]).unwrap();
         let bound = kernel.bind(gpu(), &memory).unwrap();
         let mut recorder = gpu().record();
-        recorder.dispatch(&bound, [groups as u32, 1, 1], 0);
+        recorder.dispatch(&bound, [groups as u32, images as u32, 1], 0);
         recorder.submit();
         drop(recorder);
         let got: Vec<f32> = gpu().read(&partials).unwrap();
-        assert!(got[4 * groups..].iter().all(|v| poisoned(*v)));
+        assert!(got[4 * images * groups..].iter().all(|v| poisoned(*v)));
         let (lambda, low, high) = (f64::from(0.7_f32), f64::from(-0.3_f32), f64::from(0.45_f32));
-        for group in 0..groups {
+        for group in 0..images * groups {
             let (mut want, mut tolerance) = ([0.0; 4], [0.0; 4]);
-            for pixel in group * 4096..pixels.min((group + 1) * 4096) {
-                let (x, data) = (f64::from(x[pixel]), f64::from(data[pixel]));
-                let prior = lambda * f64::from(prior[pixel]);
+            let (image, first) = (group / groups, group % groups * 4096);
+            for pixel in first..pixels.min(first + 4096) {
+                let at = image * pixels + pixel;
+                let (x, data) = (f64::from(x[at]), f64::from(data[at]));
+                let prior = lambda * f64::from(prior[at]);
                 let v = match x {
                     x if x <= low => (data + prior).min(0.0),
                     x if x >= high => (data + prior).max(0.0),

@@ -1,4 +1,4 @@
-//! Stacks of measurements, slice by slice with one operator.
+//! Stacks of measurements with one operator, as many slices at once as fit.
 
 use std::time::Instant;
 
@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::super::Interrupt;
 use super::super::inverse::{Inverse, Report};
 use super::super::options::{say_unfinished, scores_text};
+use super::super::prepared::Measured;
 use super::super::problem::Problem;
 use super::Measurements;
 use super::output::{Done, Output, first_pass};
+use crate::Result;
 use crate::gpu::Gpu;
 use crate::io::image::Image;
 use crate::solver::Stop;
-use crate::{Error, Result};
 
 /// Reconstructs the slices that are wanted of `stack`, whose first one `problem` is, as `reconstruct` does with one. Where the noise is
 /// estimated, the median over the slices counts for all, so that one operator, one strength and one set of kernels do.
@@ -49,25 +50,33 @@ pub(in super::super) fn reconstruct_stack(
 
     let gpu = args.run.common.device.lent_or_open(lent, Some(&record_path))?;
     let chosen = problem.choose(&gpu, &strength)?;
-    let prepared = problem.prepare(&gpu, &chosen, &args.solver, None)?;
+    let prepared = problem.prepare(&gpu, &chosen, &args.solver, None, channels * range.len())?;
+    let at_once = (prepared.at_once() / channels).max(1);
     let mut results = Output::new(&args.output, format, clean, range.clone(), interrupt, &console)?;
     let mut solve = 0.0;
-    for index in range.clone() {
+    for from in range.clone().step_by(at_once) {
         results.go_on()?;
-        let measured = stack.read(index)?;
+        let group = (from..range.end.min(from + at_once)).map(|index| {
+            Ok(Measured {
+                planes: stack.read(index)?,
+                label: format!("slice {index}: "),
+            })
+        });
+        let group = group.collect::<Result<Vec<_>>>()?;
         let solving = Instant::now();
-        let solution = prepared
-            .run(&measured, |iterations, change| results.show(1, iterations, change))
-            .map_err(|error| in_slice(error, index))?;
+        let count = group.len();
+        let solutions = prepared.run(group, |iterations, change| results.show(count, iterations, change))?;
         solve += solving.elapsed().as_secs_f64();
-        let done = Done {
-            iterations: solution.iterations,
-            stop: solution.stop,
-            energy: solution.energy,
-            error_bound: solution.error_bound,
-        };
-        let image = Image::new(channels, size[0], size[1], solution.planes, problem.format)?;
-        results.push(&image, done)?;
+        for solution in solutions {
+            let done = Done {
+                iterations: solution.iterations,
+                stop: solution.stop,
+                energy: solution.energy,
+                error_bound: solution.error_bound,
+            };
+            let image = Image::new(channels, size[0], size[1], solution.planes, problem.format)?;
+            results.push(&image, done)?;
+        }
     }
     let total = results.finish()?;
 
@@ -79,6 +88,7 @@ pub(in super::super) fn reconstruct_stack(
         constants: prepared.constants()?,
     };
     let mut result = report.result(&gpu);
+    result["at_once"] = json!(at_once);
     result["seconds"] = json!({ "check": checking, "solve": solve, "total": begin.elapsed().as_secs_f64() });
     total.tell(&mut result);
     result["no_error_bound"] = json!(prepared.no_error_bound());
@@ -102,12 +112,4 @@ pub(in super::super) fn reconstruct_stack(
 fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied()
-}
-
-/// Says in which slice it happened.
-fn in_slice(error: Error, index: usize) -> Error {
-    match error {
-        Error::Diverged(what) => Error::Diverged(format!("slice {index}: {what}")),
-        other => other,
-    }
 }

@@ -9,7 +9,7 @@ use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
 use crate::operator::{LinearOperator, OperatorNorm, Pass};
 use crate::solver::Stop;
 use crate::solver::agd::SECONDS_PER_CHECK;
-use crate::solver::descent_kernels::subtract;
+use crate::solver::descent::subtract;
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
@@ -183,7 +183,7 @@ impl<'g, N: Nonexpansive> PlugAndPlay<'g, N> {
             None => {
                 let split = Split::Gradient {
                     forward: operator.forward(gpu, iterate, &product)?,
-                    residual: subtract(gpu, &product, &buffers.y, measured)?,
+                    residual: subtract(gpu, &product, &buffers.y, measured, 1)?,
                     adjoint: operator.adjoint(gpu, &product, &other)?,
                 };
                 let memory = [("x", iterate), ("q", &other), ("v", &v), ("input", network.input())];

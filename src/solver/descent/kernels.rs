@@ -25,12 +25,12 @@ shader_struct! {
         pub rule: u32,
         /// `L / |H|^2`.
         pub scale: f32,
+        /// Workgroups per image.
+        pub groups: u32,
         /// Padding.
         pub pad0: u32,
         /// Padding.
         pub pad1: u32,
-        /// Padding.
-        pub pad2: u32,
     }
 }
 
@@ -63,10 +63,10 @@ shader_struct! {
         pub count: u32,
         /// Workgroups per row of workgroups.
         pub row: u32,
+        /// The first value of `b`.
+        pub first: u32,
         /// Padding.
         pub pad0: u32,
-        /// Padding.
-        pub pad1: u32,
     }
 }
 
@@ -81,20 +81,31 @@ pub(super) const RESTART: u32 = 1;
 /// [`DescentParams::rule`]: all steps are taken, never with momentum.
 pub(super) const PLAIN: u32 = 2;
 
-/// `a <- a - b` and its workgroups.
-pub(super) fn subtract(gpu: &Gpu, a: &Buffer, b: &Buffer, count: usize) -> Result<(Bound, [u32; 3])> {
+/// `a <- a - b[n]` of `count` values, `b` so many `arrays`, and its workgroups; entry `n` of its parameter table takes the `n`-th.
+pub(in crate::solver) fn subtract(
+    gpu: &Gpu,
+    a: &Buffer,
+    b: &Buffer,
+    count: usize,
+    arrays: usize,
+) -> Result<(Bound, [u32; 3])> {
     let groups = count.div_ceil(VALUES_PER_GROUP) as u32;
     let row = groups.min(gpu.limits().max_compute_workgroups_per_dimension);
-    let params = gpu.params(&[SubtractParams {
+    let entry = |array: usize| SubtractParams {
         count: count as u32,
         row,
+        first: (array * count) as u32,
         ..Default::default()
-    }])?;
+    };
+    let params = gpu.params(&(0..arrays).map(entry).collect::<Vec<_>>())?;
     let memory = [("params", params.binding()), ("a", a.into()), ("b", b.into())];
     let work = Work {
         bytes: 12 * count as u64,
         multiply_adds: 0,
     };
-    let bound = gpu.kernel("subtract", &[])?.bind(gpu, &memory)?.with_work(None, [work]);
+    let bound = gpu
+        .kernel("subtract", &[])?
+        .bind(gpu, &memory)?
+        .with_work(None, vec![work; arrays]);
     Ok((bound, [row, groups.div_ceil(row), 1]))
 }

@@ -1,8 +1,7 @@
 //! Energies `|H x - y|^2 / 2 + lambda R(x)` of the iterates of a reconstruction, and how they fell on the way.
 
 use crate::Result;
-use crate::gpu::reduce::InnerProduct;
-use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder};
+use crate::gpu::{Buffer, Gpu, Readback, Recorder};
 
 /// Energies are evaluated at the start, after every so many iterations, and at the end: an evaluation costs nearly half an iteration,
 /// since neither `H` nor the filters have been applied to the iterate itself, but to the point ahead of it.
@@ -53,36 +52,35 @@ impl EnergyHistory {
     }
 }
 
-/// Sums kept per energy: four of the data term and four of the regularizer.
-const SUMS: usize = 8;
+/// Sums per image of each of the two parts of an energy.
+const SUMS: usize = 4;
 
-/// The sums of which energies consist, of several iterates between two looks at the device.
+/// The sums of which energies consist, of several iterates of several images between two looks at the device.
 pub(super) struct Energies {
-    distance: InnerProduct,
+    images: usize,
     sums: Buffer,
     out: Readback,
     lambda: f64,
 }
 
 impl Energies {
-    /// For `H x` in `product` and the measurement `y`, both of `measured` values, and so many `iterations` between two looks at most.
-    pub fn new(gpu: &Gpu, [product, y]: [&Buffer; 2], measured: usize, lambda: f64, iterations: usize) -> Result<Self> {
+    /// For so many images and so many `iterations` between two looks at most.
+    pub fn new(gpu: &Gpu, images: usize, lambda: f64, iterations: usize) -> Result<Self> {
         // The start may come on top.
-        let places = iterations.div_ceil(EVERY) + 1;
+        let count = (iterations.div_ceil(EVERY) + 1) * 2 * SUMS * images;
         Ok(Self {
-            distance: InnerProduct::new(gpu, product, y, 1, measured)?,
-            sums: gpu.buffer("energies", SUMS * places)?,
-            out: gpu.readback(SUMS * places)?,
+            images,
+            sums: gpu.buffer("energies", count)?,
+            out: gpu.readback(count)?,
             lambda,
         })
     }
 
-    /// Records the energy at `place`, once `H x` is there, and `R(x)` first in the sums of the regularizer.
-    pub fn record(&self, recorder: &mut Recorder<'_>, regularizer: &Buffer, place: usize) {
-        self.distance.record(recorder, 1);
-        let parts = [self.distance.totals(), regularizer];
-        for (sums, at) in parts.into_iter().zip([SUMS * place, SUMS * place + SUMS / 2]) {
-            recorder.copy(sums.slice(0, SUMS / 2), self.sums.slice(at, SUMS / 2));
+    /// Records what belongs to `place`: sums by image, of which the second is `|H x - y|^2`, and sums by slot, of which the first is `R(x)`.
+    pub fn record(&self, recorder: &mut Recorder<'_>, [distances, regularizer]: [&Buffer; 2], place: usize) {
+        let part = SUMS * self.images;
+        for (sums, at) in [(distances, 2 * place), (regularizer, 2 * place + 1)] {
+            recorder.copy(sums.slice(0, part), self.sums.slice(at * part, part));
         }
     }
 
@@ -91,16 +89,18 @@ impl Energies {
         recorder.copy_out(self.sums.all(), &self.out);
     }
 
-    /// The energies at all places.
-    pub fn fetch(&self, gpu: &Gpu) -> Result<Vec<f64>> {
+    /// Energies by place and slot, where the slots had the images `active`.
+    pub fn fetch(&self, gpu: &Gpu, active: &[u32]) -> Result<Vec<Vec<f64>>> {
         let sums: Vec<f32> = gpu.fetch(&self.out)?;
-        let energy = |sums: &[f32]| 0.5 * f64::from(sums[1]) + self.lambda * f64::from(sums[SUMS / 2]);
-        Ok(sums.chunks_exact(SUMS).map(energy).collect())
-    }
-
-    /// For [`Gpu::warm_up`].
-    pub fn kernels(&self) -> [&Bound; 2] {
-        self.distance.kernels()
+        let at_place = |sums: &[f32]| {
+            let (distances, regularizer) = sums.split_at(SUMS * self.images);
+            let energy = |(slot, image): (usize, &u32)| {
+                let distance = f64::from(distances[SUMS * *image as usize + 1]);
+                0.5 * distance + self.lambda * f64::from(regularizer[SUMS * slot])
+            };
+            active.iter().enumerate().map(energy).collect()
+        };
+        Ok(sums.chunks_exact(2 * SUMS * self.images).map(at_place).collect())
     }
 }
 
