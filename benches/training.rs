@@ -58,6 +58,7 @@ fn main() {
         height: SIDE,
         width: SIDE,
         zero_mean: true,
+        composed: false,
         unit_norm: false,
         style: None,
     };

@@ -27,8 +27,8 @@ use knotwork::spline::device::{
     AlphaParams, ClipParams, EntryParams, GradientParams, PointwiseParams, SplitTableParams,
 };
 use knotwork::train::{
-    AdamClock, AdamParams, CentreParams, CgState, CosineParams, Entry, FilterPeak, GroupParams, ScalingParams,
-    TrainingParams, ValuesParams,
+    AdamClock, AdamParams, CentreParams, CgState, ComposeParams, CosineParams, Entry, FilterPeak, GroupParams,
+    ScalingParams, TrainingParams, ValuesParams,
 };
 
 /// Specialisations to lint besides the defaults: (kernel, constants).
@@ -226,6 +226,9 @@ fn host_parameter_structs_match_the_shaders() {
         mismatches::<WeightGradientParams>("conv_weight_gradient"),
         mismatches::<WeightTotalsParams>("conv_weight_totals"),
         mismatches::<CentreParams>("filter_centre"),
+        mismatches::<ComposeParams>("filter_compose"),
+        mismatches::<ComposeParams>("filter_compose_vjp_before"),
+        mismatches::<ComposeParams>("filter_compose_vjp_weights"),
         mismatches::<CosineParams>("filter_cosines"),
         mismatches::<TrainingParams>("training_loss"),
         mismatches::<TrainingParams>("cg_step"),

@@ -21,11 +21,15 @@ pub fn train_ridge(args: &TrainingArgs) -> Result<()> {
     let gpu = args.common.device.open(None)?;
     let model = &config.model;
     train_in_folder::<Trainer<'_>>(&gpu, args, &console, &config, &corpus, &config.name, |parameters| {
+        let layers = match model.hidden.len() {
+            0 => String::new(),
+            hidden => format!(" from {} layers", hidden + 1),
+        };
         format!(
-            "{} filters of {}x{}, slopes in [{}, {}], {parameters} parameters",
+            "{} filters of {}x{}{layers}, slopes in [{}, {}], {parameters} parameters",
             model.filters,
-            model.size,
-            model.size,
+            model.side(),
+            model.side(),
             0.0 - model.rho,
             model.mu
         )

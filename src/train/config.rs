@@ -40,9 +40,12 @@ pub struct ModelSettings {
     /// What to start from: `cosines`, or the file or the name of a model with no more filters, to be trained
     /// further. The settings of activations at the start are for filters that it does not have.
     pub start: String,
-    /// Filters, in one layer.
+    /// Filters.
     pub filters: usize,
-    /// Their side, odd.
+    /// Planes between the layers whose composition the filters are, `[4, 8]` for layers from 1 to 4, to 8 and to `filters` planes; none
+    /// for filters of one layer, which can be any.
+    pub hidden: Vec<usize>,
+    /// Side of the filters, odd; of several layers that of each, so that `layers (size - 1) + 1` is that of the filters.
     pub size: usize,
     /// Activations have slopes in `[-rho, mu]`: 0 for a convex regularizer, at most 1 for a convex denoising problem.
     pub rho: f64,
@@ -148,11 +151,29 @@ impl Default for RidgeConfig {
     }
 }
 
+impl ModelSettings {
+    /// Layers as (inputs, outputs), all of filters of side `size`.
+    pub fn layers(&self) -> Vec<[usize; 2]> {
+        let outputs = self.hidden.iter().chain([&self.filters]);
+        let inputs = [1].iter().chain(&self.hidden);
+        inputs
+            .zip(outputs)
+            .map(|(inputs, outputs)| [*inputs, *outputs])
+            .collect()
+    }
+
+    /// Side of the filters, those of all layers together.
+    pub fn side(&self) -> usize {
+        (self.hidden.len() + 1) * self.size.saturating_sub(1) + 1
+    }
+}
+
 impl Default for ModelSettings {
     fn default() -> Self {
         Self {
             start: super::start::COSINES.into(),
             filters: 24,
+            hidden: Vec::new(),
             size: 7,
             rho: 1.0,
             mu: 48.0,
@@ -252,17 +273,21 @@ impl RidgeConfig {
         let positive = |v: f64| v > 0.0 && v.is_finite();
         let even = |n: usize| n.is_multiple_of(2);
         let part = |v: f64| (0.0..=1.0).contains(&v);
-        let rules: [(bool, &str); 24] = [
+        let rules: [(bool, &str); 25] = [
             (!self.name.is_empty(), "name must not be empty"),
             (self.batch > 0, "batch must be at least 1"),
             ((1..=512).contains(&model.filters), "[model] filters must be 1 to 512"),
             (
-                (3..=15).contains(&model.size) && !even(model.size),
-                "[model] size must be odd, 3 to 15",
+                model.size >= 3 && !even(model.size) && model.side() <= 15,
+                "[model] size must be odd, at least 3, and that of the filters, with all layers, at most 15",
             ),
             (
-                model.filters < model.size * model.size,
-                "[model] filters must be fewer than size squared: that many cosines without mean there are",
+                model.hidden.iter().all(|planes| (1..=64).contains(planes)),
+                "[model] hidden planes must be 1 to 64 in each layer",
+            ),
+            (
+                *model.hidden.first().unwrap_or(&model.filters) < model.size * model.size,
+                "[model] filters, or the first of the hidden planes, must be fewer than size squared: that many cosines without mean there are",
             ),
             (
                 part(model.rho),

@@ -1,6 +1,7 @@
 //! The derivative of `<q, grad R(x; theta)>` with respect to all parameters.
 
 use super::TrainableRidge;
+use super::composition::CompositionPull;
 use super::filter_norm::FilterPull;
 use crate::Result;
 use crate::filters::{ConvStage, GradientPair, WeightGradient, WeightGradientPlan};
@@ -31,6 +32,7 @@ pub struct ParameterGradient {
     /// From the last layer to the first: its gradient, and the adjoints of `a` and `b` through it where a layer precedes.
     layers: Vec<(WeightGradient, Option<[ConvStage; 2]>)>,
     pull: Option<FilterPull>,
+    composition: Option<CompositionPull>,
     centre: Option<Bound>,
     centre_groups: [u32; 3],
     weights: Buffer,
@@ -64,12 +66,12 @@ impl TrainableRidge {
         )?;
         let scalings = BankGradient::new(gpu, self.scalings(), &[self.vectors()], 1, self.sigmas(), &of_logs)?;
 
-        let weights = gpu.buffer("gradient of weights", self.weights().len())?;
+        let weights = gpu.buffer("gradient of weights", self.effective().len())?;
         let mut adjoints = make
             .adjoint(u, frames, None)?
             .into_iter()
             .zip(make.adjoint(v, others, None)?);
-        let mut first = self.weights().len();
+        let mut first = weights.len();
         let mut layers = Vec::new();
         for (index, layer) in self.bank().layers().iter().enumerate().rev() {
             let shape = layer.shape();
@@ -86,10 +88,12 @@ impl TrainableRidge {
             let gradient = WeightGradient::new(gpu, &plan, shape, slots, &pairs, &weights, first)?;
             layers.push((gradient, adjoints.next().map(|(a, b)| [a, b])));
         }
+        let composition = self.composition_pull(gpu, &weights)?;
+        let trained = composition.as_ref().map_or(&weights, CompositionPull::weights);
         let centre = self
             .batch()
             .zero_mean
-            .then(|| self.centring(gpu, &weights))
+            .then(|| self.centring(gpu, trained))
             .transpose()?;
         Ok(ParameterGradient {
             point: make.forward(x, frames, u)?,
@@ -102,6 +106,7 @@ impl TrainableRidge {
             activation: make.pointwise(&splines, "spline_activation", &[("u", u.into())])?,
             layers,
             pull: self.pull(gpu, &weights)?,
+            composition,
             centre_groups: self.centring_groups(),
             centre,
             weights,
@@ -141,12 +146,15 @@ impl ParameterGradient {
     }
 
     /// Records how the sums become gradients with respect to the parameters: through the scalings' logarithms, and through
-    /// norm and mean of the filters.
+    /// norm, composition and mean of the filters.
     pub fn record_pull(&self, recorder: &mut Recorder<'_>) {
         recorder.dispatch(&self.logs, self.log_groups, 0);
         self.scalings.record(recorder, 0, false);
         if let Some(pull) = &self.pull {
             pull.record(recorder);
+        }
+        if let Some(composition) = &self.composition {
+            composition.record(recorder);
         }
         if let Some(centre) = &self.centre {
             recorder.dispatch(centre, self.centre_groups, 0);
@@ -155,7 +163,9 @@ impl ParameterGradient {
 
     /// With respect to [`TrainableRidge::weights`], in their order.
     pub fn weights(&self) -> &Buffer {
-        &self.weights
+        self.composition
+            .as_ref()
+            .map_or(&self.weights, CompositionPull::weights)
     }
 
     /// With respect to the nodal values of [`TrainableRidge::activations`].

@@ -13,6 +13,7 @@
 
 mod adam;
 mod adapt;
+mod composition;
 mod config;
 pub mod data;
 mod filter_norm;
@@ -34,6 +35,7 @@ pub(crate) use adam::interpolated;
 pub use adam::{Adam, AdamClock, AdamParams, AdamSettings};
 pub use adapt::KnotEvent;
 pub(crate) use adapt::rounded;
+pub use composition::ComposeParams;
 pub use config::{KnotAdaptation, ModelSettings, ObjectiveSettings, RidgeConfig, Schedule, Validation};
 pub use filter_norm::FilterPeak;
 pub use filters_step::CosineParams;

@@ -309,7 +309,7 @@ impl Optimiser {
                 settings.filters,
                 gradient.weights(),
                 Moves::Filters {
-                    bank: ridge.bank(),
+                    bank: ridge.trained(),
                     weights: ridge.weights(),
                 },
             ),

@@ -1,5 +1,6 @@
 //! The ridge regularizer with parameters that change on the device.
 
+use super::composition::{Composition, CompositionPull};
 use super::filter_norm::{FilterNorm, FilterPull};
 use crate::filters::{ConvLayer, FilterBank, PackedBank, Packer, Region, Texels, norm};
 use crate::gpu::{Bound, Buffer, Gpu, KernelStyle, Recorder};
@@ -48,7 +49,9 @@ pub struct BatchShape {
     pub width: usize,
     /// Whether the filters of the first layer are used without their mean, so that `R` does not see constants.
     pub zero_mean: bool,
-    /// Whether the filters are used divided by the certified bound of their norm; wants a bank of one layer.
+    /// Whether filters of several layers are used as those of one, [`FilterBank::collapsed`].
+    pub composed: bool,
+    /// Whether the filters are used divided by the certified bound of their norm; wants a bank of one layer, or a composed one.
     pub unit_norm: bool,
     /// How convolutions are cut; `None` chooses by adapter.
     pub style: Option<KernelStyle>,
@@ -58,7 +61,7 @@ pub struct BatchShape {
 /// the device:
 ///
 /// * [`Self::weights`]: the filters of all layers, (layer, output, input, row, column); the first layer's count without their
-///   mean, and all of them divided by their norm, if the batch says so;
+///   mean, all of them as those of one layer, and divided by their norm, if the batch says so;
 /// * [`Self::activations`]: the nodal values of `phi_c`, one spline per channel or one for all;
 /// * [`Self::scalings`]: the nodal values of `s_c` in `alpha_c(sigma) = exp(s_c(sigma)) / (sigma + epsilon)`.
 ///
@@ -67,7 +70,10 @@ pub struct BatchShape {
 /// ([`crate::spline::device::SlopeClip`]), and so is the norm of the filters unless the batch asks for it.
 #[derive(Debug)]
 pub struct TrainableRidge {
+    /// With the filters as they are used.
     model: Ridge,
+    /// As they are trained.
+    trained: FilterBank,
     batch: BatchShape,
     pub(super) style: KernelStyle,
     pub(super) tiling: Tiling,
@@ -75,6 +81,7 @@ pub struct TrainableRidge {
     weights: Buffer,
     effective: Buffer,
     packed: PackedBank,
+    composition: Option<Composition>,
     centre: Option<Bound>,
     norm: Option<FilterNorm>,
     pack: Packer,
@@ -106,12 +113,23 @@ impl TrainableRidge {
                 "a batch of {patches} patches of {height} x {width} pixels is empty"
             )));
         }
+        let trained = model.bank.clone();
+        let composed = batch.composed && trained.layers().len() > 1;
+        let used = if composed {
+            trained.collapsed()?
+        } else {
+            trained.clone()
+        };
+        let model = &Ridge {
+            bank: used,
+            ..model.clone()
+        };
         let (bank, channels) = (&model.bank, model.bank.channels());
         let style = batch.style.unwrap_or_else(|| gpu.style());
         let packed = PackedBank::new(gpu, bank.layers(), style)?;
-        let weights: Vec<f32> = bank.layers().iter().flat_map(|l| l.weights.iter().copied()).collect();
-        let weights = gpu.upload("filter weights", &weights)?;
-        let effective = gpu.buffer("effective weights", weights.len())?;
+        let all = |bank: &FilterBank| -> Vec<f32> { bank.layers().iter().flat_map(|l| l.weights.clone()).collect() };
+        let weights = gpu.upload("filter weights", &all(&trained))?;
+        let effective = gpu.upload("effective weights", &all(bank))?;
         let pack = packed.packer(gpu, &effective)?;
 
         let sigma = model.sigma_range.1;
@@ -152,9 +170,13 @@ impl TrainableRidge {
         };
         let planes = [planes()?, planes()?];
         let mut this = Self {
+            composition: composed
+                .then(|| Composition::new(gpu, &trained, &effective))
+                .transpose()?,
             centre: None,
             norm: None,
             model: model.clone(),
+            trained,
             batch,
             style,
             tiling,
@@ -172,10 +194,10 @@ impl TrainableRidge {
             planes,
         };
         if batch.zero_mean {
-            this.centre = Some(this.centring(gpu, &this.effective)?);
+            this.centre = Some(this.centring(gpu, this.copied())?);
         }
         if batch.unit_norm {
-            this.norm = Some(FilterNorm::new(gpu, bank, &this.effective)?);
+            this.norm = Some(FilterNorm::new(gpu, &this.model.bank, &this.effective)?);
         }
         let mut recorder = gpu.record();
         this.record_refresh(&mut recorder);
@@ -197,11 +219,6 @@ impl TrainableRidge {
     /// The filters as they are used: without means, divided by their norm.
     pub(super) fn effective(&self) -> &Buffer {
         &self.effective
-    }
-
-    /// Elements of [`Self::weights`] per layer.
-    pub fn weights_per_layer(&self) -> Vec<usize> {
-        self.model.bank.layers().iter().map(|l| l.weights.len()).collect()
     }
 
     /// The activations; training changes [`TrainableBank::values`].
@@ -247,9 +264,12 @@ impl TrainableRidge {
     /// Records the renewal of all that is derived from the parameters and the noise levels: packed filters of all layers and
     /// their adjoints, tables of splines, scalings of every patch.
     pub fn record_refresh(&self, recorder: &mut Recorder<'_>) {
-        recorder.copy(self.weights.all(), self.effective.all());
+        recorder.copy(self.weights.all(), self.copied().all());
         if let Some(centre) = &self.centre {
             recorder.dispatch(centre, self.centring_groups(), 0);
+        }
+        if let Some(composition) = &self.composition {
+            composition.record(recorder);
         }
         if let Some(norm) = &self.norm {
             norm.record(recorder);
@@ -312,8 +332,19 @@ impl TrainableRidge {
         }
     }
 
+    /// The filters as they are used, in their shapes.
     pub(super) fn bank(&self) -> &FilterBank {
         &self.model.bank
+    }
+
+    /// The filters as they are trained, in their shapes.
+    pub(super) fn trained(&self) -> &FilterBank {
+        &self.trained
+    }
+
+    /// Where the trained filters go first.
+    fn copied(&self) -> &Buffer {
+        self.composition.as_ref().map_or(&self.effective, Composition::weights)
     }
 
     pub(super) fn scaling_params(&self) -> ScalingParams {
@@ -332,7 +363,7 @@ impl TrainableRidge {
 
     /// The kernel that takes the means away from the first layer's filters in `weights`.
     pub(super) fn centring(&self, gpu: &Gpu, weights: &Buffer) -> Result<Bound> {
-        let first = &self.model.bank.layers()[0];
+        let first = &self.trained.layers()[0];
         let params = gpu.params(&[CentreParams {
             filters: (first.outputs * first.inputs) as u32,
             taps: (first.size * first.size) as u32,
@@ -342,16 +373,21 @@ impl TrainableRidge {
         gpu.kernel("filter_centre", &[])?.bind(gpu, &memory)
     }
 
-    /// What takes a gradient with respect to the filters as they are used to one with respect to [`Self::weights`], but for
-    /// their means, in place.
+    /// What takes a gradient with respect to the filters as they are used to one before they are divided by their norm, in place.
     pub(super) fn pull(&self, gpu: &Gpu, gradient: &Buffer) -> Result<Option<FilterPull>> {
         let pull = |norm: &FilterNorm| norm.pull(gpu, &self.effective, gradient);
         self.norm.as_ref().map(pull).transpose()
     }
 
+    /// What takes that on to one with respect to [`Self::weights`], but for their means, where they are composed.
+    pub(super) fn composition_pull(&self, gpu: &Gpu, gradient: &Buffer) -> Result<Option<CompositionPull>> {
+        let pull = |composition: &Composition| composition.pull(gpu, gradient);
+        self.composition.as_ref().map(pull).transpose()
+    }
+
     /// Workgroups of [`Self::centring`].
     pub(super) fn centring_groups(&self) -> [u32; 3] {
-        let first = &self.model.bank.layers()[0];
+        let first = &self.trained.layers()[0];
         [((first.outputs * first.inputs) as u32).div_ceil(64), 1, 1]
     }
 }

@@ -6,12 +6,16 @@ use serde_json::json;
 
 use super::RidgeConfig;
 use crate::filters::{ConvLayer, FilterBank};
+use crate::io::noise;
 use crate::model::{Border, NormKind, Ridge, Scaling, Shipped};
 use crate::spline::{SlopeBounds, Spline, clip_slopes};
 use crate::{Error, Result};
 
 /// Keeps scalings finite at `sigma = 0`, a thousandth of a grey level.
 pub(super) const EPSILON: f64 = 1e-3 / 255.0;
+
+/// Of the filters of all layers but the first before training.
+const LAYER_SEED: u64 = 1;
 
 /// [`super::ModelSettings::start`] of a training that starts from nothing.
 pub(super) const COSINES: &str = "cosines";
@@ -37,6 +41,9 @@ pub fn start_model(config: &RidgeConfig) -> Result<Ridge> {
 /// `old` in the shape that the settings ask for, filled up from `fresh`; or why there is no such thing.
 fn continued(config: &RidgeConfig, old: &Ridge, fresh: Ridge) -> Result<Ridge, String> {
     let model = &config.model;
+    if !model.hidden.is_empty() {
+        return Err("filters of several layers start from nothing; leave out [model] start, or [model] hidden".into());
+    }
     let [layer] = old.bank.layers() else {
         let layers = old.bank.layers().len();
         return Err(format!("has {layers} layers of filters; a training starts from one"));
@@ -119,10 +126,13 @@ fn cosines(filters: usize, size: usize) -> Vec<[usize; 3]> {
 /// A complete square is a tight frame: `sum_c |W_c|^2` is the same at all but low frequencies, so that dividing by the norm leaves
 /// all of them strong. Filters beyond it would spoil that, as would low frequencies alone: trainings that start from 32 of the 48
 /// cosines of 7x7 are far behind at first and do not catch up.
+///
+/// Of several layers the first has these filters, the others random ones.
 fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
     let model = &config.model;
-    let mut weights = Vec::with_capacity(model.filters * model.size * model.size);
-    let cosines = cosines(model.filters, model.size);
+    let first = model.hidden.first().copied().unwrap_or(model.filters);
+    let mut weights = Vec::with_capacity(first * model.size * model.size);
+    let cosines = cosines(first, model.size);
     for &[side, u, v] in &cosines {
         let cosine = |frequency: usize, position: usize| {
             (std::f64::consts::PI * (position as f64 + 0.5) * frequency as f64 / side as f64).cos()
@@ -147,6 +157,19 @@ fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
             weights.push(value as f32);
         }
     }
+    let mut weights = Some(weights);
+    let layers = model.layers().into_iter().zip(0..).map(|([inputs, outputs], number)| {
+        let taps = inputs * model.size.pow(2);
+        // As long as cosines.
+        let scale = 1.0 / (taps as f32).sqrt();
+        let random = || {
+            noise::gaussian(LAYER_SEED, number, outputs * taps)
+                .iter()
+                .map(|v| scale * v)
+                .collect()
+        };
+        ConvLayer::new(inputs, outputs, model.size, weights.take().unwrap_or_else(random))
+    });
     let activation = start_activation(config)?;
     // Knots at squares: what little noise asks of a scaling changes with the level, what much noise asks hardly does.
     let last = (model.scaling_knots - 1) as f64;
@@ -154,7 +177,7 @@ fn cosine_model(config: &RidgeConfig) -> Result<Ridge> {
     let scaling = Spline::new(levels.collect(), vec![0.0; model.scaling_knots])?;
     let channels = if model.shared { 1 } else { model.filters };
     Ok(Ridge {
-        bank: FilterBank::new(vec![ConvLayer::new(1, model.filters, model.size, weights)?])?,
+        bank: FilterBank::new(layers.collect::<Result<_>>()?)?,
         activations: vec![activation; channels],
         scaling: Scaling {
             log: vec![scaling; model.filters],

@@ -25,7 +25,7 @@ pub struct TrainingState {
     pub config: RidgeConfig,
     /// What the data were, see [`super::data::Corpus::hash`].
     pub data: String,
-    /// Filters, (filter, row, column).
+    /// Filters, (layer, output, input, row, column).
     pub weights: Vec<f32>,
     /// Activations, with knots and values that are f32.
     pub activations: Vec<Spline>,
@@ -154,9 +154,18 @@ impl TrainingState {
     /// [`Error::Data`] if the parts do not fit the configuration.
     pub fn raw_model(&self) -> Result<Ridge> {
         let model = &self.config.model;
-        let layer = ConvLayer::new(1, model.filters, model.size, self.weights.clone())?;
+        let mut rest = self.weights.as_slice();
+        let layers = model.layers().into_iter().map(|[inputs, outputs]| {
+            let (own, behind) = rest.split_at((inputs * outputs * model.size.pow(2)).min(rest.len()));
+            rest = behind;
+            ConvLayer::new(inputs, outputs, model.size, own.to_vec())
+        });
+        let bank = FilterBank::new(layers.collect::<Result<_>>()?)?;
+        if !rest.is_empty() {
+            return Err(Error::Data(format!("{} weights belong to no filter", rest.len())));
+        }
         Ok(Ridge {
-            bank: FilterBank::new(vec![layer])?,
+            bank,
             activations: self.activations.clone(),
             scaling: Scaling {
                 log: self.scalings.clone(),

@@ -65,6 +65,7 @@ impl<'g> Trainer<'g> {
             height: config.data.patch,
             width: config.data.patch,
             zero_mean: true,
+            composed: true,
             unit_norm: true,
             style: None,
         };

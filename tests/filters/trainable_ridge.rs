@@ -58,6 +58,7 @@ fn batch(patches: usize, [height, width]: [usize; 2], zero_mean: bool) -> BatchS
         height,
         width,
         zero_mean,
+        composed: false,
         unit_norm: false,
         style: None,
     }

@@ -58,6 +58,7 @@ fn ridge(patches: usize, [height, width]: [usize; 2]) -> TrainableRidge {
         height,
         width,
         zero_mean: true,
+        composed: false,
         unit_norm: true,
         style: None,
     };

@@ -65,6 +65,7 @@ impl Bench {
             height: 3,
             width: 3,
             zero_mean: true,
+            composed: false,
             unit_norm,
             style: None,
         };

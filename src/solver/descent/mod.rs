@@ -126,7 +126,7 @@ impl<'g> Reconstructor<'g> {
     /// Prepares reconstructions from measurements of `operator`, whose norm it computes, one at a time.
     ///
     /// # Errors
-    /// [`Error::Usage`] for settings that make no sense; model, operator and device errors.
+    /// [`crate::Error::Usage`] for settings that make no sense; model, operator and device errors.
     pub fn new(
         gpu: &'g Gpu,
         operator: &dyn LinearOperator,
@@ -321,7 +321,7 @@ impl<'g> Reconstructor<'g> {
         self.constants
     }
 
-    /// Why outcomes have no [`Outcome::error_bound`], if so.
+    /// Why outcomes have no [`super::Outcome::error_bound`], if so.
     pub fn no_error_bound(&self) -> Option<&'static str> {
         self.error_bound.as_ref().err().copied()
     }
