@@ -65,7 +65,7 @@ impl Bench {
             height: 3,
             width: 3,
             zero_mean: true,
-            composed: false,
+            composed: unit_norm,
             unit_norm,
             style: None,
         };
@@ -217,17 +217,23 @@ fn cosines(filter: &[f64], size: usize, inverse: bool) -> Vec<f64> {
 #[test]
 fn filters_take_adams_step_on_their_cosine_coefficients() {
     let _turn = turn();
-    // One side above and one below what 64 invocations cover in one round; the largest; two layers of different sides.
+    // One side above and one below what 64 invocations cover in one round; the largest; two layers of different sides, also where the
+    // filters are their composition.
     let one = |filters: usize, size: usize| vec![layer(5, 1, filters, size)];
-    let layered = vec![layer(6, 1, 2, 5), layer(7, 2, 3, 3)];
-    for layers in [one(3, 7), one(2, 9), one(1, 15), layered] {
+    let layered = || vec![layer(6, 1, 2, 5), layer(7, 2, 3, 3)];
+    for (layers, unit_norm) in [
+        (one(3, 7), true),
+        (one(2, 9), true),
+        (one(1, 15), true),
+        (layered(), false),
+        (layered(), true),
+    ] {
         let shapes: Vec<[usize; 2]> = layers.iter().map(|l| [l.inputs * l.outputs, l.size]).collect();
-        let single = shapes.len() == 1;
         let model = Ridge {
             bank: FilterBank::new(layers).unwrap(),
             ..model(vec![odd_spline(0.01, 9)])
         };
-        let bench = Bench::with(&model, single);
+        let bench = Bench::with(&model, unit_norm);
         let mut optimiser = bench.optimiser(true, &SETTINGS).unwrap();
         let mut moments = vec![[0.0; 2]; bench.ridge.weights().len()];
         for step in 0..3_u64 {
