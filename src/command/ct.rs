@@ -12,7 +12,7 @@ use super::stack::Measurements;
 use crate::gpu::Gpu;
 use crate::io::image::{Format, Image, StackKind};
 use crate::io::{noise, toml_file};
-use crate::model::DENOISING;
+use crate::model::{Border, DENOISING};
 use crate::operator::{Geometry, LinearOperator, Radon, filtered_back_projection};
 use crate::{Error, Result};
 
@@ -123,6 +123,7 @@ impl CtArgs {
             direct: Box::new(direct),
             direct_method: Some(Method::Fbp),
             gain: Gain::OfDirect(LEVEL),
+            border: Border::Zero,
             limits: (0.0, f32::MAX),
             format: Format::NpyF32,
             model: DENOISING,

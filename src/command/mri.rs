@@ -14,7 +14,7 @@ use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::noise;
 use crate::io::npy::{Array, Slices, Values};
-use crate::model::DENOISING;
+use crate::model::{Border, DENOISING};
 use crate::operator::{LinearOperator, Mri, apply, root_sum_of_squares};
 use crate::{Error, Result};
 
@@ -295,6 +295,7 @@ fn problem(
         direct: Box::new(method.1),
         direct_method: Some(method.0),
         gain: MISSING,
+        border: Border::Zero,
         limits: (0.0, f32::MAX),
         format: Format::NpyF32,
         model: DENOISING,

@@ -12,7 +12,7 @@ use super::stack::Measurements;
 use crate::gpu::Gpu;
 use crate::io::image::{Image, StackKind};
 use crate::io::noise;
-use crate::model::{CONVEX, DENOISING};
+use crate::model::{Border, CONVEX, DENOISING};
 use crate::operator::{Blur, Boundary, LinearOperator, Mask};
 use crate::{Error, Result};
 
@@ -119,6 +119,7 @@ fn problem(
         noise: planes.iter().filter_map(|y| estimate(y)).min_by(f64::total_cmp),
         estimate: Some(Box::new(estimate)),
         measured: planes,
+        border: Border::Mirror,
         limits: (0.0, 1.0),
         format: measured.format,
         model: DENOISING,

@@ -11,7 +11,7 @@ use super::prepared::{Measured, Solution};
 use crate::gpu::Gpu;
 use crate::io::image::Format;
 use crate::io::noise;
-use crate::model::{Ridge, Shipped};
+use crate::model::{Border, Ridge, Shipped};
 use crate::operator::{LinearOperator, OperatorNorm};
 use crate::solver::{Algorithm, Point, TOLERANCE};
 use crate::{Error, Result};
@@ -59,6 +59,8 @@ pub struct Problem {
     pub noise: Option<f64>,
     /// How it is estimated, where it can be.
     pub estimate: Option<Box<Estimate>>,
+    /// What lies beyond the borders of images for models that care: photographs go on, bodies end in air.
+    pub border: Border,
     /// Pixels are kept within, unless the user says otherwise.
     pub limits: (f32, f32),
     /// Format of the result, unless its name says otherwise.
@@ -248,7 +250,10 @@ impl Problem {
         let ratio = (noise / sigma).powi(2).max(least);
         let (model, lambda) = match method {
             Method::Model => {
-                let model = load_model(named, || self.default_model(gpu, noise, sigma), sigma)?;
+                let mut model = load_model(named, || self.default_model(gpu, noise, sigma), sigma)?;
+                if self.border == Border::Zero {
+                    model.border = Border::Zero;
+                }
                 model.alphas(sigma)?;
                 (Some(model), ratio)
             }

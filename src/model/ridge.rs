@@ -25,14 +25,15 @@ pub enum NormKind {
     Estimate,
 }
 
-/// What filters see beyond the borders of an image that is denoised.
+/// What filters see beyond the borders of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Border {
     /// Zeros.
     #[default]
     Zero,
-    /// The image once more: it is mirrored, and what is minimised is the energy of the larger image.
+    /// A larger image, of which only the inner part is measured, or its mirror image where an image is denoised: what is minimised is the
+    /// energy of the larger one, which starts as the mirror image.
     Mirror,
 }
 
@@ -58,7 +59,7 @@ pub struct Ridge {
     pub norm_squared: f64,
     /// Where `norm_squared` comes from.
     pub norm_kind: NormKind,
-    /// What lies beyond the borders where images are denoised; other problems have zeros there.
+    /// What lies beyond the borders of images, unless they end there.
     pub border: Border,
     /// Short name for reports.
     pub name: String,
@@ -146,8 +147,7 @@ impl Ridge {
         self
     }
 
-    /// Pixels by which an image is mirrored beyond its borders where it is denoised: what lies outside has no part in the gradient at
-    /// the pixels inside then.
+    /// Pixels by which an image goes on beyond its borders: what lies outside of that has no part in the gradient at the pixels inside.
     pub fn extension(&self) -> usize {
         match self.border {
             Border::Zero => 0,

@@ -5,6 +5,7 @@
 //! so `<H x, y> = <x, H' y>` up to the rounding of f32 sums, whatever the boundary rule or geometry.
 
 mod blur;
+mod cropped;
 mod fbp;
 mod fft;
 mod frame;
@@ -19,6 +20,7 @@ mod sampling;
 mod torus;
 
 pub use blur::{Blur, Boundary, CorrelateParams, Way};
+pub use cropped::Cropped;
 pub use fbp::{FilterParams, View, filtered_back_projection};
 pub use fft::{ChirpParams, Direction, Fft, FftParams, quick_length};
 pub use frame::FrameParams;
@@ -111,6 +113,11 @@ impl Pass {
     /// Appends `groups` workgroups of a kernel with entry `entry` of its parameter table.
     pub(crate) fn push(&mut self, bound: Bound, groups: [u32; 3], entry: usize) {
         self.steps.push((bound, groups, entry));
+    }
+
+    /// Appends what comes afterwards.
+    pub(crate) fn append(&mut self, next: Self) {
+        self.steps.extend(next.steps);
     }
 
     /// Records the pass.

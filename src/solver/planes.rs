@@ -73,7 +73,7 @@ pub fn measurements_at_once<'m>(
     tile: Option<usize>,
 ) -> Result<usize> {
     let most = most_at_once(gpu, operator.range());
-    let fits = |model| sized_at_once(gpu, model, operator.domain(), tile);
+    let fits = |model: &Ridge| sized_at_once(gpu, model, model.extended(operator.domain()), tile);
     models
         .into_iter()
         .try_fold(most, |most, model| Ok(most.min(fits(model)?)))

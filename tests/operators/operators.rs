@@ -3,7 +3,7 @@
 use crate::applied::{check, check_norm, check_spread, run};
 use crate::common::{gpu, turn, values};
 use crate::reference::operators;
-use knotwork::operator::{Blur, Boundary, Geometry, LinearOperator, Mask, Mri, Radon, Way, apply};
+use knotwork::operator::{Blur, Boundary, Cropped, Geometry, LinearOperator, Mask, Mri, Radon, Way, apply};
 
 const BOUNDARIES: [Boundary; 3] = [Boundary::Zero, Boundary::Circular, Boundary::Reflect];
 
@@ -131,6 +131,40 @@ fn large_blurs() {
         "{one} {other}"
     );
     assert!(Blur::downsampling([32, 32], 2).unwrap().computed(Way::Fourier).is_err());
+}
+
+#[test]
+fn inner_parts_of_larger_images() {
+    let _turn = turn();
+    let size = [9, 14];
+    let kernel = || values(5, 15).iter().map(|v| v + 0.4).collect::<Vec<f32>>();
+    let blur = Blur::new(size, kernel(), [3, 5], Boundary::Reflect).unwrap();
+    let down = Blur::downsampling([12, 15], 3).unwrap();
+    let inner: [(_, &dyn LinearOperator, _); 2] = [
+        ("blur", &blur, operators::blur(&blur, size)),
+        ("down-sampling", &down, operators::blur(&down, [12, 15])),
+    ];
+    for (name, operator, dense) in &inner {
+        for by in [0, 1, 6, 20] {
+            let cropped = Cropped::new(*operator, by);
+            let [rows, cols] = operator.domain();
+            assert_eq!(cropped.domain(), [rows + 2 * by, cols + 2 * by]);
+            let dense = operators::of_inner(dense, [rows, cols], by);
+            check(&format!("{name}, {by} pixels"), &cropped, &dense);
+            assert_eq!(
+                cropped.norm_squared(gpu()).unwrap(),
+                operator.norm_squared(gpu()).unwrap()
+            );
+            assert_eq!(
+                (cropped.additions(), cropped.least_squared()),
+                (operator.additions(), None)
+            );
+        }
+    }
+    let mask = Mask::new([1, 3], vec![1.0, 0.0, 1.0]).unwrap();
+    let mut measured = [3.0, 4.0, f32::NAN];
+    Cropped::new(&mask, 2).clear_unmeasured(&mut measured);
+    assert!(measured[..2] == [3.0, 0.0] && measured[2].is_nan());
 }
 
 #[test]

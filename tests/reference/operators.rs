@@ -108,6 +108,20 @@ pub fn mask(mask: &Mask) -> Dense {
     dense
 }
 
+/// An operator on images of `size` as one on images that are larger by `by` pixels on every side.
+pub fn of_inner(inner: &Dense, [rows, cols]: [usize; 2], by: usize) -> Dense {
+    let width = cols + 2 * by;
+    let mut dense = Dense::zero(inner.rows, (rows + 2 * by) * width);
+    for row in 0..inner.rows {
+        for pixel in 0..inner.cols {
+            let at = row * inner.cols + pixel;
+            let outer = (pixel / cols + by) * width + pixel % cols + by;
+            dense.add(row, outer, inner.entries[at], inner.errors[at]);
+        }
+    }
+    dense
+}
+
 /// A point of a ray and its direction, from the description of [`Geometry`].
 fn ray(g: &Geometry, angle: f64, s: f64) -> ([f64; 2], [f64; 2]) {
     let (sin, cos) = angle.sin_cos();

@@ -9,6 +9,7 @@ use crate::reference::operators::{Dense, total_variation};
 use crate::reference::problem::distance;
 use crate::reference::{norm, widen};
 use knotwork::Error;
+use knotwork::model::{Border, Ridge};
 use knotwork::operator::Mask;
 use knotwork::solver::{Denoiser, Method, Outcome, Reconstructor, Regularizer, Settings, Stop};
 
@@ -350,5 +351,71 @@ fn what_cannot_be_reconstructed_is_refused() {
         let error = solver.run(&broken, &good, |_, _| {}).unwrap_err();
         assert!(matches!(error, Error::Diverged(_)), "{error}");
         assert_eq!(solver.run(&good, &good, |_, _| {}).unwrap().stop, Stop::Converged);
+    }
+}
+
+#[test]
+fn images_go_on_beyond_their_borders_where_the_model_wants_it() {
+    let _turn = turn();
+    for model in [cosines(), weakly_convex()] {
+        let by = 2 * model.bank.radius();
+        let [rows, cols] = SIZE;
+        let larger = [rows + 2 * by, cols + 2 * by];
+        let y: Vec<f32> = values(6, rows * cols).iter().map(|v| 0.5 + 0.4 * v).collect();
+        let start: Vec<f32> = values(7, rows * cols).iter().map(|v| 0.5 + 0.4 * v).collect();
+        let mask: Vec<f32> = values(8, rows * cols).iter().map(|v| f32::from(*v > -0.3)).collect();
+        // Positions of the larger image and the pixels of the smaller one that they mirror, the outermost twice.
+        let mirrored = |at: usize, side: usize| {
+            let at = (at + 2 * side * by - by) % (2 * side);
+            if at < side { at } else { 2 * side - 1 - at }
+        };
+        let position = |n: usize| [n / larger[1], n % larger[1]];
+        let is_inner = |n: usize| {
+            let [row, col] = position(n);
+            (by..by + rows).contains(&row) && (by..by + cols).contains(&col)
+        };
+        let pixel = |n: usize| mirrored(position(n)[0], rows) * cols + mirrored(position(n)[1], cols);
+        let all = || 0..larger[0] * larger[1];
+        let inner_only = |of: &[f32]| {
+            all()
+                .map(|n| if is_inner(n) { of[pixel(n)] } else { 0.0 })
+                .collect::<Vec<_>>()
+        };
+
+        let settings = Settings {
+            lambda: 0.6,
+            limits: Some((0.0, 0.9)),
+            tolerance: 1e-5,
+            max_iterations: 60,
+            ..Settings::default()
+        };
+        let run = |border: Border, mask: Mask, y: &[f32], start: &[f32]| {
+            let model = Ridge {
+                border,
+                ..model.clone()
+            };
+            let regularizer = Regularizer::Ridge(&model, options(SIGMA));
+            let solver = Reconstructor::new(gpu(), &mask, regularizer, settings).unwrap();
+            solver.run(y, start, |_, _| {}).unwrap()
+        };
+        let got = run(Border::Mirror, Mask::new(SIZE, mask.clone()).unwrap(), &y, &start);
+        // The same as a larger image of which the border was not measured.
+        let outer_start: Vec<f32> = all().map(|n| start[pixel(n)]).collect();
+        let outer_mask = Mask::new(larger, inner_only(&mask)).unwrap();
+        let want = run(Border::Zero, outer_mask, &inner_only(&y), &outer_start);
+        let inner: Vec<f32> = all().filter(|n| is_inner(*n)).map(|n| want.image[n]).collect();
+        assert_eq!(got.image, inner, "{}", model.name);
+        assert_eq!(got.iterations, want.iterations);
+        assert!(
+            (got.energy / want.energy - 1.0).abs() < 1e-5,
+            "{} {}",
+            got.energy,
+            want.energy
+        );
+        let without = run(Border::Zero, Mask::new(SIZE, mask).unwrap(), &y, &start);
+        assert_ne!(
+            got.image, without.image,
+            "what lies beyond the borders has a part in it"
+        );
     }
 }

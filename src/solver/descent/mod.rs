@@ -18,6 +18,9 @@
 //! in steps `1 / |H|^2` whatever the regularizer: steps `1 / L` are short where `lambda L_R` is large, the more so without momentum,
 //! and say little of what is left to do.
 //!
+//! A model that wants images to go on beyond their borders ([`Ridge::extension`]) gets larger ones, of which the inner part is measured:
+//! energies are theirs.
+//!
 //! **Total variation**, a baseline: the proximal gradient with momentum and restart (Beck and Teboulle, 2009; O'Donoghue
 //! and Candes, 2015), step `1 / |H|^2`, the proximal operator by a fixed number of inner steps from the last dual field.
 //!
@@ -47,7 +50,7 @@ use crate::gpu::reduce::VALUES_PER_GROUP;
 use crate::gpu::{Bound, Buffer, Gpu, Readback, Work};
 use crate::model::device::{Extra, Images, RidgeOnDevice, RunOptions};
 use crate::model::{NormKind, Ridge};
-use crate::operator::{LinearOperator, OperatorNorm};
+use crate::operator::{Cropped, LinearOperator, OperatorNorm};
 
 /// What is known of images besides the measurement.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +95,10 @@ struct Variation {
 /// alone.
 pub struct Reconstructor<'g> {
     gpu: &'g Gpu,
+    /// Rows and columns of an image as it is given, and the pixels by which it goes on on every side.
+    size: [usize; 2],
+    extension: usize,
+    /// Rows and columns with these.
     domain: [usize; 2],
     range: [usize; 2],
     slots: usize,
@@ -169,6 +176,13 @@ impl<'g> Reconstructor<'g> {
             step: 1.0 / lipschitz,
             step_certified: certified && norm.kind == NormKind::Bound,
         };
+        let size = operator.domain();
+        let extension = match regularizer {
+            Regularizer::Ridge(model, _) => model.extension(),
+            Regularizer::TotalVariation => 0,
+        };
+        let larger = Cropped::new(operator, extension);
+        let operator = if extension > 0 { &larger } else { operator };
         let (domain, range) = (operator.domain(), operator.range());
         let pixels = domain[0] * domain[1];
         let groups = pixels.div_ceil(VALUES_PER_GROUP);
@@ -299,6 +313,8 @@ impl<'g> Reconstructor<'g> {
         let readback = gpu.readback(buffers.states.len())?;
         Ok(Self {
             gpu,
+            size,
+            extension,
             domain,
             range,
             slots,

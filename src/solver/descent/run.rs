@@ -8,7 +8,7 @@ use super::{Buffers, LOOK_EVERY, Prior, Reconstructor};
 use crate::gpu::Recorder;
 use crate::gpu::reduce::VALUES_PER_GROUP;
 use crate::solver::agd::SECONDS_PER_CHECK;
-use crate::solver::{Outcome, Stop};
+use crate::solver::{Outcome, Stop, mirror};
 use crate::{Error, Result};
 
 /// A measurement to reconstruct from.
@@ -118,7 +118,7 @@ impl Reconstructor<'_> {
         for given in batch {
             for (what, values, [rows, cols]) in [
                 ("measurement", given.measurement.len(), self.range),
-                ("start", given.start.len(), self.domain),
+                ("start", given.start.len(), self.size),
             ] {
                 if values != rows * cols {
                     return Err(Error::Data(format!(
@@ -130,11 +130,8 @@ impl Reconstructor<'_> {
         let (low, high) = self.settings.limits.unwrap_or((-f32::MAX, f32::MAX));
         let measured: Vec<f32> = batch.iter().flat_map(|given| given.measurement).copied().collect();
         // Descent is counted from the start, so it must lie in the box. NaN stays NaN and is reported below.
-        let start: Vec<f32> = batch
-            .iter()
-            .flat_map(|given| given.start)
-            .map(|v| v.clamp(low, high))
-            .collect();
+        let extended = |given: &Given<'_>| mirror::extended(given.start, self.size, self.extension);
+        let start: Vec<f32> = batch.iter().flat_map(extended).map(|v| v.clamp(low, high)).collect();
         self.gpu.write(self.data.measurements(), &measured)?;
         self.gpu.write(&self.buffers.x, &start)?;
         self.gpu.write(&self.buffers.z, &start)?;
@@ -224,7 +221,7 @@ impl Reconstructor<'_> {
             let iterations = state.iterations as usize;
             history.end(iterations, energy);
             Outcome {
-                image: images[n * pixels..][..pixels].to_vec(),
+                image: mirror::inner(&images[n * pixels..][..pixels], self.size, self.extension),
                 energy,
                 history,
                 iterations,
