@@ -233,7 +233,8 @@ fn say(console: &Console, result: &Value) {
         }
     ));
     console.say(match c["border"] == json!(Border::Mirror) {
-        true => "beyond the borders of an image that is denoised lies its mirror image".to_owned(),
-        false => "beyond the borders of an image that is denoised lie zeros".to_owned(),
+        true => "beyond the borders of an image that is denoised lies its mirror image, beyond those of others a part that is not measured"
+            .to_owned(),
+        false => "beyond the borders of an image lie zeros".to_owned(),
     });
 }

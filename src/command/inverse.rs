@@ -310,6 +310,7 @@ impl Report<'_> {
                 "box": args.solver.limits.unwrap_or(problem.limits),
                 "model": model.map(|m| &m.name),
                 "first_model": chosen.first().map(|m| &m.name),
+                "border": model.map(|m| m.border),
                 "model_provenance": model.map(|m| &m.provenance),
             }),
         );
