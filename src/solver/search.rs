@@ -24,16 +24,20 @@ pub struct Search {
 const REACH: i32 = 1;
 
 impl Search {
-    /// The grid about `centre`, at most 3 x 3 points, each once, the centre first. Points are `base gamma^k` with whole or
-    /// fractional `k`, so that later grids meet earlier points again up to rounding; callers that keep scores round them.
-    pub fn grid(&self, centre: Point, gamma: f64) -> Vec<Point> {
+    /// The grid about `centre`, at most 3 x 3 points `start gamma^k` with their `k`, each once, the centre first. All come from `start`, and
+    /// fractions of `k` are powers of a half, so that grids meet the points of earlier ones exactly, beyond limits, too.
+    fn grid(&self, start: Point, centre: [f64; 2], spacing: f64) -> Vec<([f64; 2], Point)> {
         let steps = |range: Option<(f64, f64)>| if range.is_some() { -REACH..=REACH } else { 0..=0 };
-        let mut points = vec![self.rounded(centre)];
+        let at = |k: [f64; 2]| {
+            let point = std::array::from_fn(|i| start[i] * self.gamma.powf(k[i]));
+            (k, self.rounded(point))
+        };
+        let mut points = vec![at(centre)];
         for i in steps(self.ranges[0]) {
             for j in steps(self.ranges[1]) {
-                let point = self.rounded([centre[0] * gamma.powi(i), centre[1] * gamma.powi(j)]);
-                if !points.contains(&point) {
-                    points.push(point);
+                let next = at([centre[0] + spacing * f64::from(i), centre[1] + spacing * f64::from(j)]);
+                if points.iter().all(|(_, point)| *point != next.1) {
+                    points.push(next);
                 }
             }
         }
@@ -52,24 +56,24 @@ impl Search {
     /// # Errors
     /// What `scores` returns.
     pub fn run(&self, start: Point, mut scores: impl FnMut(&[Point]) -> Result<Vec<f64>>) -> Result<(Point, f64)> {
-        let (mut centre, mut gamma) = (self.rounded(start), self.gamma);
-        let mut best = (centre, f64::NEG_INFINITY);
+        let (mut centre, mut spacing) = ([0.0; 2], 1.0);
+        let mut best = (self.rounded(start), f64::NEG_INFINITY);
         for _ in 0..self.rounds {
-            let points = self.grid(centre, gamma);
-            let values = scores(&points)?;
+            let grid = self.grid(start, centre, spacing);
+            let points: Vec<Point> = grid.iter().map(|(_, point)| *point).collect();
             let mut winner = (centre, f64::NEG_INFINITY);
-            for (point, value) in points.into_iter().zip(values) {
+            for ((k, point), value) in grid.into_iter().zip(scores(&points)?) {
                 if value > winner.1 {
-                    winner = (point, value);
+                    winner = (k, value);
+                }
+                // The centre is in every grid, so that this never falls.
+                if value > best.1 {
+                    best = (point, value);
                 }
             }
-            // The centre is in every grid, so that this never falls.
-            if winner.1 > best.1 {
-                best = winner;
-            }
             if winner.0 == centre {
-                gamma = gamma.sqrt();
-                if gamma < self.until {
+                spacing /= 2.0;
+                if self.gamma.powf(spacing) < self.until {
                     break;
                 }
             }
@@ -114,6 +118,35 @@ mod tests {
             "{best:?}"
         );
         assert!(asked.len() < 90, "{} points", asked.len());
+    }
+
+    #[test]
+    fn grids_meet_the_points_of_earlier_ones() {
+        for (at, start) in [([240.0, 0.03], [1.0, 0.005]), ([0.7, 0.3], [0.123_456_789, 0.041])] {
+            let score = bump(at);
+            let mut asked: Vec<Point> = Vec::new();
+            SEARCH
+                .run(start, |points| {
+                    for point in points {
+                        if !asked.contains(point) {
+                            asked.push(*point);
+                        }
+                    }
+                    Ok(points.iter().map(&score).collect())
+                })
+                .unwrap();
+            // Sigma may end at its limit, which is no power of the ratio.
+            let limit = SEARCH.ranges[1].unwrap().1;
+            let apart =
+                |a: f64, b: f64| a == b || a == limit || b == limit || (a / b).ln().abs() > 0.99 * 1.05_f64.ln();
+            for (a, b) in asked.iter().flat_map(|a| asked.iter().map(move |b| (a, b))) {
+                assert!(
+                    apart(a[0], b[0]) && apart(a[1], b[1]),
+                    "{a:?} and {b:?} are nearly the same"
+                );
+            }
+            assert!(asked.len() > 20);
+        }
     }
 
     #[test]
