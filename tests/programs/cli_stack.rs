@@ -164,7 +164,12 @@ fn images_measured_as_images_go_slice_by_slice() {
     kernel.write(place.path("kernel.npy")).unwrap();
     let whole = same_as_one_by_one(&place, 4, "inpaint", "--mask mask.npy --sigma 0.05");
     assert_eq!(whole["at_once"], 4, "all slices are on the device together");
-    let whole = same_as_one_by_one(&place, 4, "deblur", "--kernel kernel.npy --noise 0.05");
+    let whole = same_as_one_by_one(
+        &place,
+        4,
+        "deblur",
+        "--kernel kernel.npy --noise 0.05 --model wcrr-small --max-iter 20",
+    );
     assert_eq!(whole["at_once"], 4);
     let whole = same_as_one_by_one(&place, 4, "deblur", "--kernel kernel.npy --noise 0.05 --method tv");
     assert_eq!(whole["at_once"], 1);
