@@ -114,6 +114,14 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// Why an image ended whose state says so; those of all solvers speak alike.
+    pub(super) fn of_status(status: u32) -> Self {
+        match status {
+            RUNNING => Self::MaxIterations,
+            _ => Self::Converged,
+        }
+    }
+
     /// Why several images ended together: converged if all of them are.
     pub fn of_all(stops: impl IntoIterator<Item = Self>) -> Self {
         if stops.into_iter().all(|stop| stop == Self::Converged) {
@@ -438,11 +446,7 @@ impl<'g> Denoiser<'g> {
                 iterations: state.iterations as usize,
                 restarts: state.restarts as usize,
                 change: f64::from(state.change),
-                stop: if state.status == RUNNING {
-                    Stop::MaxIterations
-                } else {
-                    Stop::Converged
-                },
+                stop: Stop::of_status(state.status),
                 error_bound: bounds.as_ref().map(|bounds| bounds[i]),
             })
             .collect())

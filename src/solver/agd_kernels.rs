@@ -47,9 +47,9 @@ shader_struct! {
     }
 }
 
-/// [`AgdState::status`] of an image that is worked on.
+/// [`AgdState::status`], and that of every solver's state, of an image that is worked on.
 pub(crate) const RUNNING: u32 = 0;
-/// [`AgdState::status`] after a sum was not finite.
+/// The same after a sum was not finite.
 pub(crate) const NOT_FINITE: u32 = 2;
 
 impl AgdState {

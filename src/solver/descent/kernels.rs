@@ -70,10 +70,6 @@ shader_struct! {
     }
 }
 
-/// [`DescentState::status`] while it goes on.
-pub(super) const RUNNING: u32 = 0;
-/// [`DescentState::status`] after a sum was not finite.
-pub(super) const NOT_FINITE: u32 = 2;
 /// [`DescentParams::rule`]: steps are taken that provably descend.
 pub(super) const SAFEGUARD: u32 = 0;
 /// [`DescentParams::rule`]: all steps are taken, without momentum after one that points back.

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::energy::EnergyHistory;
-use super::kernels::{DescentState, NOT_FINITE, RUNNING};
+use super::kernels::DescentState;
 use super::{Buffers, LOOK_EVERY, Prior, Reconstructor};
 use crate::gpu::Recorder;
 use crate::gpu::reduce::VALUES_PER_GROUP;
 use crate::solver::agd::SECONDS_PER_CHECK;
-use crate::solver::{Outcome, Stop, mirror};
+use crate::solver::{NOT_FINITE, Outcome, RUNNING, Stop, mirror};
 use crate::{Error, Result};
 
 /// A measurement to reconstruct from.
@@ -227,11 +227,7 @@ impl Reconstructor<'_> {
                 iterations,
                 restarts: state.restarts as usize,
                 change: f64::from(state.change),
-                stop: if state.status == RUNNING {
-                    Stop::MaxIterations
-                } else {
-                    Stop::Converged
-                },
+                stop: Stop::of_status(state.status),
                 error_bound: bounds.as_ref().map(|bounds| bounds[n]),
             }
         };

@@ -7,9 +7,9 @@ use super::{Algorithm, Nonexpansive, PnpConstants, PnpSettings};
 use crate::gpu::reduce::VALUES_PER_GROUP;
 use crate::gpu::{Bound, Buffer, Gpu, Readback, Recorder, Work};
 use crate::operator::{LinearOperator, OperatorNorm, Pass};
-use crate::solver::Stop;
 use crate::solver::agd::SECONDS_PER_CHECK;
 use crate::solver::descent::subtract;
+use crate::solver::{NOT_FINITE, RUNNING, Stop};
 use crate::{Error, Result, shader_struct};
 
 shader_struct! {
@@ -47,9 +47,6 @@ shader_struct! {
         pub pad0: u32,
     }
 }
-
-const RUNNING: u32 = 0;
-const NOT_FINITE: u32 = 2;
 
 /// Iterations between looks at the device at most: as long as the ring of residuals.
 const LOOK_EVERY: usize = 32;
@@ -300,11 +297,7 @@ impl<'g, N: Nonexpansive> PlugAndPlay<'g, N> {
             iterations: history.len(),
             history,
             change: f64::from(state.change),
-            stop: if state.status == RUNNING {
-                Stop::MaxIterations
-            } else {
-                Stop::Converged
-            },
+            stop: Stop::of_status(state.status),
         })
     }
 
